@@ -1,0 +1,299 @@
+//! `[service]`, `[store]`, `[[upstream]]` and `[recorder]`.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json_path::JsonPath;
+
+use super::{At, Document, Table};
+use crate::store::Store;
+
+/// `[service]`: the service whose build is certified.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// The production build behind the recorder.
+    pub build: Option<String>,
+}
+
+/// `[[upstream]]`: a system that the service calls.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name in recordings.
+    pub name: String,
+    /// Where the service reaches it: the recorder listens here in production, the stub in a replay.
+    pub listen: SocketAddr,
+    /// Where it really is, `http://HOST:PORT`.
+    pub forward_to: Origin,
+    /// Whether the service posts its journal entries to it.
+    pub sink: bool,
+    /// How old a recorded ambient answer may be in a replay; absent where calls outside an exchange are never answered.
+    pub ambient_age_max: Option<Duration>,
+    /// Fields that must match as well, lower-case.
+    pub match_headers: Vec<String>,
+    /// Paths of the JSON body that differ from call to call and are left out of the match.
+    pub volatile: Vec<JsonPath>,
+}
+
+/// `[recorder]`: the sidecar.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// The service itself.
+    pub forward_to: Origin,
+    /// Where the metrics are; absent, there are none.
+    pub admin: Option<SocketAddr>,
+    /// Where unfinished segments are kept.
+    pub spool: PathBuf,
+    /// Names this sidecar among its siblings.
+    pub instance: String,
+    /// How long an exchange stays open after its answer, for late upstream calls.
+    pub linger: Duration,
+    /// How long accepted requests may take after SIGTERM.
+    pub grace: Duration,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long connecting to the service or an upstream may take.
+    pub connect_timeout: Duration,
+    /// Bytes kept of one body, on the wire and decoded. Longer bodies pass, and are omitted from the recording.
+    pub body_bytes_max: usize,
+    /// Exchanges open at once that are recorded; more pass unrecorded.
+    pub exchanges_open_max: usize,
+    /// Exchanges waiting for the writer; more are dropped.
+    pub queue_exchanges_max: usize,
+    /// The loss window: how often the segment is synced to disk.
+    pub fsync_interval: Duration,
+    /// A segment is sealed at this age, even empty.
+    pub segment_age_max: Duration,
+    /// A segment is sealed at this size, compressed.
+    pub segment_bytes_max: u64,
+    /// The longest time between the first and the last exchange of a segment.
+    pub segment_span_max: Duration,
+}
+
+/// An origin `http://HOST:PORT`, without a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `HOST:PORT`, as it stands in a `Host` field.
+    pub authority: http::uri::Authority,
+}
+
+impl Origin {
+    /// Reads an origin; the error says what to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |what: &str| Err(format!("`{text}` {what}: write http://HOST:PORT"));
+        let Ok(uri) = text.parse::<http::Uri>() else { return wrong("is not an address") };
+        match (uri.scheme_str(), uri.authority()) {
+            (Some("https"), _) => wrong("uses TLS, which is not supported yet"),
+            (Some("http"), Some(_))
+                if uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() =>
+            {
+                wrong("has a path")
+            }
+            (Some("http"), Some(authority)) if !authority.as_str().contains('@') => {
+                Ok(Self { authority: authority.clone() })
+            }
+            _ => wrong("is not an origin"),
+        }
+    }
+
+    /// Returns the host and the port, 80 where none is written.
+    pub fn host_port(&self) -> (String, u16) {
+        let host = self.authority.host().trim_matches(['[', ']']);
+        (host.to_owned(), self.authority.port_u16().unwrap_or(80))
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}", self.authority)
+    }
+}
+
+/// Takes `[service]`.
+pub fn service(document: &Document<'_>) -> Option<Service> {
+    let mut table = document.section("service");
+    let name = table.required("name").and_then(|name| checked_name(&table, name));
+    let build = table.text("build").map(|build| build.value);
+    table.finish(&["name", "build"]);
+    Some(Service { name: name?, build })
+}
+
+/// Takes `[store]`.
+pub fn store(document: &Document<'_>) -> Option<Store> {
+    let mut table = document.section("store");
+    let directory = table.required("directory").map(|path| document.resolve(&path.value));
+    table.finish(&["directory"]);
+    directory.map(Store::directory)
+}
+
+/// Takes `[[upstream]]`.
+pub fn upstreams(document: &Document<'_>) -> Vec<Upstream> {
+    let mut names = BTreeSet::new();
+    let mut listens = BTreeSet::new();
+    let mut upstreams = Vec::new();
+    for mut table in document.sections("upstream") {
+        let name = table.required("name").and_then(|name| checked_name(&table, name));
+        let listen = required_address(&mut table, "listen");
+        let upstream = upstream(&mut table, name.clone(), listen);
+        if name.is_some_and(|name| !names.insert(name)) {
+            table.mistake("another upstream has this name");
+        }
+        if listen.is_some_and(|listen| listen.port() != 0 && !listens.insert(listen)) {
+            table.mistake("another upstream listens at this address: each needs its own");
+        }
+        if listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+            table.mistake(
+                "`listen` must be a loopback address: anyone who reaches it reaches the upstream",
+            );
+        }
+        table.finish(&[
+            "name",
+            "listen",
+            "forward_to",
+            "sink",
+            "ambient_age_max",
+            "match_headers",
+            "volatile",
+        ]);
+        upstreams.extend(upstream);
+    }
+    upstreams
+}
+
+fn upstream(
+    table: &mut Table<'_, '_>,
+    name: Option<String>,
+    listen: Option<SocketAddr>,
+) -> Option<Upstream> {
+    let forward_to = required_origin(table, "forward_to");
+    let sink = table.flag("sink").unwrap_or(false);
+    let ambient_age_max = table.duration("ambient_age_max");
+    let headers = table.texts("match_headers").unwrap_or_default();
+    let mut volatile = Vec::new();
+    for path in table.texts("volatile").unwrap_or_default() {
+        match JsonPath::parse(&path.value) {
+            Ok(parsed) => volatile.push(parsed),
+            Err(error) => {
+                table.mistake_at(&path, &format!("`{}` is not a JSONPath: {error}", path.value))
+            }
+        }
+    }
+    Some(Upstream {
+        name: name?,
+        listen: listen?,
+        forward_to: forward_to?,
+        sink,
+        ambient_age_max,
+        match_headers: headers
+            .into_iter()
+            .map(|header| header.value.to_ascii_lowercase())
+            .collect(),
+        volatile,
+    })
+}
+
+/// Takes `[recorder]`. `instance` is the name where none is configured: the host's.
+pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
+    let mut table = document.section("recorder");
+    let listen = required_address(&mut table, "listen");
+    let forward_to = required_origin(&mut table, "forward_to");
+    let spool = table.required("spool").map(|path| document.resolve(&path.value));
+    let instance = match table.text("instance") {
+        Some(name) => checked_name(&table, name),
+        None => Some(sanitised(instance)),
+    };
+    let seconds = Duration::from_secs;
+    let bytes = |table: &mut Table<'_, '_>, key, default| table.integer(key, 1).unwrap_or(default);
+    let recorder = Recorder {
+        admin: table.address("admin"),
+        linger: table.duration("linger").unwrap_or(Duration::from_millis(200)),
+        grace: table.duration("grace").unwrap_or(seconds(25)),
+        head_timeout: table.duration("head_timeout").unwrap_or(seconds(10)),
+        connect_timeout: table.duration("connect_timeout").unwrap_or(seconds(5)),
+        body_bytes_max: usize_of(bytes(&mut table, "body_bytes_max", 1 << 20)),
+        exchanges_open_max: usize_of(bytes(&mut table, "exchanges_open_max", 10_000)),
+        queue_exchanges_max: usize_of(bytes(&mut table, "queue_exchanges_max", 10_000)),
+        fsync_interval: table.duration("fsync_interval").unwrap_or(seconds(1)),
+        segment_age_max: table.duration("segment_age_max").unwrap_or(seconds(60)),
+        segment_bytes_max: bytes(&mut table, "segment_bytes_max", 64 << 20),
+        segment_span_max: table.duration("segment_span_max").unwrap_or(seconds(3_600)),
+        listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
+        forward_to: forward_to
+            .clone()
+            .unwrap_or(Origin { authority: http::uri::Authority::from_static("invalid") }),
+        spool: spool.clone().unwrap_or_default(),
+        instance: instance.clone().unwrap_or_default(),
+    };
+    table.finish(&[
+        "listen",
+        "forward_to",
+        "admin",
+        "spool",
+        "instance",
+        "linger",
+        "grace",
+        "head_timeout",
+        "connect_timeout",
+        "body_bytes_max",
+        "exchanges_open_max",
+        "queue_exchanges_max",
+        "fsync_interval",
+        "segment_age_max",
+        "segment_bytes_max",
+        "segment_span_max",
+    ]);
+    // The placeholders above never leave: their absence was reported.
+    (listen.is_some() && forward_to.is_some() && spool.is_some() && instance.is_some())
+        .then_some(recorder)
+}
+
+fn required_address(table: &mut Table<'_, '_>, key: &str) -> Option<SocketAddr> {
+    if !table.has(key) {
+        let overridden = table.address(key);
+        if overridden.is_none() {
+            table.missing(key);
+        }
+        return overridden;
+    }
+    table.address(key)
+}
+
+fn required_origin(table: &mut Table<'_, '_>, key: &str) -> Option<Origin> {
+    let text = table.required(key)?;
+    match Origin::parse(&text.value) {
+        Ok(origin) => Some(origin),
+        Err(what) => {
+            table.mistake_at(&text, &format!("`{key}` {what}"));
+            None
+        }
+    }
+}
+
+/// Names become parts of keys in the store.
+fn checked_name(table: &Table<'_, '_>, name: At<String>) -> Option<String> {
+    if name.value == sanitised(&name.value)
+        && !name.value.is_empty()
+        && !name.value.starts_with('.')
+    {
+        return Some(name.value);
+    }
+    table.mistake_at(
+        &name,
+        "a name is 1 to 63 letters, digits, `.`, `_` and `-`, and does not begin with `.`",
+    );
+    None
+}
+
+fn sanitised(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    name.chars().take(63).map(safe).collect()
+}
+
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,98 @@
+use super::*;
+
+const GOOD: &str = r#"
+[service]
+name = "ledger"
+[store]
+directory = "store"
+[recorder]
+listen = "127.0.0.1:8080"
+forward_to = "http://127.0.0.1:8081"
+spool = "spool"
+[[upstream]]
+name = "fx"
+listen = "127.0.0.1:9101"
+forward_to = "http://fx.internal"
+"#;
+
+fn mistakes(text: &str, environment: Environment) -> Vec<String> {
+    let file = Path::new("etc/shadow.toml");
+    let document = match Document::parse(file, text, environment) {
+        Ok(document) => document,
+        Err(ConfigError::Mistakes(mistakes)) => return mistakes,
+        Err(other) => panic!("{other}"),
+    };
+    recorder::service(&document);
+    recorder::store(&document);
+    recorder::recorder(&document, "host");
+    recorder::upstreams(&document);
+    match document.finish() {
+        Err(ConfigError::Mistakes(mistakes)) => mistakes,
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_good_file_has_no_mistake() {
+    assert_eq!(mistakes(GOOD, |_| None), Vec::<String>::new());
+}
+
+#[test]
+fn all_mistakes_are_reported_together_with_their_lines() {
+    let text = GOOD
+        .replace("spool = ", "spol = ")
+        .replace("127.0.0.1:9101", "0.0.0.0:9101")
+        .replace("http://127.0.0.1:8081", "https://127.0.0.1:8081")
+        .replace("[service]", "[servise]\n[service]");
+    let found = mistakes(&text, |_| None).join("\n");
+    for expected in [
+        "etc/shadow.toml:2: unknown section [servise]; did you mean `service`?",
+        "[recorder]: unknown key `spol`; did you mean `spool`?",
+        "[recorder]: `spool` is missing",
+        "`forward_to` `https://127.0.0.1:8081` uses TLS, which is not supported yet: write http://HOST:PORT",
+        "`listen` must be a loopback address",
+    ] {
+        assert!(found.contains(expected), "{expected}\n--- in\n{found}");
+    }
+}
+
+#[test]
+fn a_missing_section_says_what_it_needs() {
+    assert!(
+        mistakes("", |_| None)
+            .iter()
+            .any(|m| m.contains("section [service] is missing; it needs `name`"))
+    );
+}
+
+#[test]
+fn the_environment_overrides_a_scalar() {
+    let environment: Environment =
+        |name| (name == "SHADOW_RECORDER_LISTEN").then(|| "nowhere".into());
+    let found = mistakes(GOOD, environment).join("\n");
+    assert!(found.contains("`nowhere` is not an address"), "{found}");
+}
+
+#[test]
+fn durations_have_a_unit() {
+    assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+    assert_eq!(parse_duration("14d"), Ok(Duration::from_secs(14 * 86_400)));
+    for text in ["", "5", "s", "-1s", "1.5h", "1 h", "99999999999999999999s"] {
+        assert!(parse_duration(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn money_in_the_configuration_is_never_a_float() {
+    let file = Path::new("shadow.toml");
+    let document =
+        Document::parse(file, "[certify]\na = 1000\nb = \"1000.50\"\nc = 1000.5", |_| None)
+            .unwrap();
+    let mut table = document.section("certify");
+    assert_eq!(table.amount("a").unwrap().to_string(), "1000.00");
+    assert_eq!(table.amount("b").unwrap().to_string(), "1000.50");
+    assert_eq!(table.amount("c"), None);
+    let message = document.finish().unwrap_err().to_string();
+    assert!(message.contains("shadow.toml:4"), "{message}");
+    assert!(message.contains("never a float"), "{message}");
+}

@@ -1,0 +1,189 @@
+//! `[[ledger]]`: how the mapping is written.
+
+use regex::Regex;
+
+use super::{
+    AmountField, Extract, Field, Level, Mapping, Money, Path, Route, Rule, Side, Source,
+    StatusPattern,
+};
+use crate::config::{Document, Table, parse_regex};
+
+const KNOWN: [&str; 18] = [
+    "route",
+    "status",
+    "no_entries",
+    "sink",
+    "transactions",
+    "key",
+    "entries",
+    "line_of_business",
+    "gl_account",
+    "currency",
+    "debit",
+    "credit",
+    "amount",
+    "positive",
+    "side",
+    "accounting_date",
+    "entity",
+    "name",
+];
+
+/// Takes every `[[ledger]]`.
+pub fn mapping(document: &Document<'_>) -> Mapping {
+    let mut rules = Vec::new();
+    for mut table in document.sections("ledger") {
+        rules.extend(rule(&mut table));
+        table.finish(&KNOWN);
+    }
+    Mapping { rules }
+}
+
+fn rule(table: &mut Table<'_, '_>) -> Option<Rule> {
+    if !table.has("route") {
+        table.missing("route");
+    }
+    let route = table.parsed("route", Route::parse);
+    let status = table.parsed("status", StatusPattern::parse).unwrap_or(StatusPattern::Class(2));
+    let source = if table.flag("no_entries").unwrap_or(false) {
+        Some(Source::Nothing)
+    } else {
+        let sink = table.text("sink");
+        let extract = extract(table);
+        extract.map(|extract| match sink {
+            Some(name) => Source::Sink(name.value, extract),
+            None => Source::Answer(extract),
+        })
+    };
+    Some(Rule { route: route?, status, source: source? })
+}
+
+fn extract(table: &mut Table<'_, '_>) -> Option<Extract> {
+    let transactions = path(table, "transactions");
+    let entries = path(table, "entries");
+    let key = table.has("key").then(|| field(table, "key", Level::Transaction));
+    let line_of_business = field(table, "line_of_business", Level::Entry);
+    let gl_account = field(table, "gl_account", Level::Entry);
+    let currency = field(table, "currency", Level::Entry);
+    let money = money(table);
+    let mut optional = |name| table.has(name).then(|| field(table, name, Level::Entry)).flatten();
+    let accounting_date = optional("accounting_date");
+    let entity = optional("entity");
+    Some(Extract {
+        transactions: transactions?,
+        entries: entries?,
+        key: key.flatten(),
+        line_of_business: line_of_business?,
+        gl_account: gl_account?,
+        currency: currency?,
+        money: money?,
+        accounting_date,
+        entity,
+    })
+}
+
+fn money(table: &mut Table<'_, '_>) -> Option<Money> {
+    let apart = table.has("debit") || table.has("credit");
+    match (apart, table.has("amount")) {
+        (true, true) => {
+            table.mistake("write either `debit` and `credit`, or `amount`");
+            None
+        }
+        (false, false) => {
+            table.mistake("`debit` and `credit`, or `amount`, are missing");
+            None
+        }
+        (true, false) => {
+            let (debit, credit) = (amount(table, "debit"), amount(table, "credit"));
+            Some(Money::Apart { debit: debit?, credit: credit? })
+        }
+        (false, true) => {
+            let amount = amount(table, "amount");
+            if let Some(mut side) = table.holds_table("side").then(|| table.table("side")).flatten()
+            {
+                let debit = side.text("debit").map_or("debit".into(), |text| text.value);
+                let credit = side.text("credit").map_or("credit".into(), |text| text.value);
+                let side = field_of(side, Level::Entry, &["debit", "credit"]);
+                return Some(Money::Sided { amount: amount?, side: side?, debit, credit });
+            }
+            let positive = table.parsed("positive", |text| match text {
+                "debit" => Ok(Side::Debit),
+                "credit" => Ok(Side::Credit),
+                _ => Err(format!("`{text}` is no side: write \"debit\" or \"credit\"")),
+            });
+            Some(Money::Signed { amount: amount?, positive: positive.unwrap_or(Side::Debit) })
+        }
+    }
+}
+
+fn amount(table: &mut Table<'_, '_>, key: &str) -> Option<AmountField> {
+    if !table.holds_table(key) {
+        return field(table, key, Level::Entry)
+            .map(|field| AmountField::Decimal { field, minor_units: false });
+    }
+    let mut inner = table.table(key)?;
+    if !inner.has("mantissa") {
+        let minor_units = inner.flag("minor_units").unwrap_or(false);
+        let field = field_of(inner, Level::Entry, &["minor_units", "mantissa", "places"])?;
+        return Some(AmountField::Decimal { field, minor_units });
+    }
+    let from = level(&mut inner, Level::Entry);
+    let optional = inner.flag("optional").unwrap_or(false);
+    let read = |path| Field::Read { from, path, capture: None, optional };
+    let mantissa = path(&mut inner, "mantissa");
+    let places = path(&mut inner, "places");
+    inner.finish(&["mantissa", "places", "from", "optional"]);
+    Some(AmountField::Mantissa { mantissa: read(mantissa?), places: read(places?) })
+}
+
+/// Takes a field that must be there: a path in quotes, or a table with `path` or `value`.
+fn field(table: &mut Table<'_, '_>, key: &str, level: Level) -> Option<Field> {
+    if table.holds_table(key) {
+        return field_of(table.table(key)?, level, &[]);
+    }
+    path(table, key).map(|path| Field::Read { from: level, path, capture: None, optional: false })
+}
+
+fn field_of(mut table: Table<'_, '_>, default: Level, further: &[&str]) -> Option<Field> {
+    let constant = table.text("value");
+    let from = level(&mut table, default);
+    let capture = table.parsed("capture", capture);
+    let optional = table.flag("optional").unwrap_or(false);
+    let field = match constant {
+        Some(constant) if table.has("path") => {
+            table.mistake_at(&constant, "write either `path` or `value`");
+            None
+        }
+        Some(constant) => Some(Field::Constant(constant.value)),
+        None => path(&mut table, "path").map(|path| Field::Read { from, path, capture, optional }),
+    };
+    let known: Vec<&str> =
+        ["path", "value", "from", "capture", "optional"].iter().chain(further).copied().collect();
+    table.finish(&known);
+    field
+}
+
+fn capture(text: &str) -> Result<Regex, String> {
+    let pattern = parse_regex(text)?;
+    if pattern.captures_len() < 2 {
+        return Err(format!("`{text}` has no group: put what is to be kept in parentheses"));
+    }
+    Ok(pattern)
+}
+
+fn level(table: &mut Table<'_, '_>, default: Level) -> Level {
+    let level = table.parsed("from", |text| match text {
+        "entry" => Ok(Level::Entry),
+        "transaction" => Ok(Level::Transaction),
+        "answer" => Ok(Level::Answer),
+        _ => Err(format!("`{text}` is no level: write \"entry\", \"transaction\" or \"answer\"")),
+    });
+    level.unwrap_or(default)
+}
+
+fn path(table: &mut Table<'_, '_>, key: &str) -> Option<Path> {
+    if !table.has(key) {
+        table.missing(key);
+    }
+    table.parsed(key, Path::parse)
+}

@@ -1,0 +1,209 @@
+use super::*;
+use crate::config::Document;
+
+fn mapping(toml: &str) -> Mapping {
+    let document = Document::parse(std::path::Path::new("shadow.toml"), toml, |_| None).unwrap();
+    let mapping = config::mapping(&document);
+    document.finish().unwrap();
+    mapping
+}
+
+fn request(method: &str, target: &str, body: &str) -> Request {
+    Request {
+        method: method.into(),
+        target: target.into(),
+        version: "HTTP/1.1".into(),
+        headers: vec![],
+        body: Body::of_text(body),
+    }
+}
+
+fn read(mapping: &Mapping, status: u16, answer: &str) -> Reading {
+    let body = Body::of_text(answer);
+    mapping.read(&Answered {
+        request: &request("POST", "/trips", ""),
+        status,
+        body: &body,
+        calls: &[],
+    })
+}
+
+fn entries(reading: Reading) -> Vec<String> {
+    let Reading::Booked(transactions) = reading else { panic!("{reading:?}") };
+    let show = |e: Entry| {
+        format!("{} {} {} {} {}", e.line_of_business, e.gl_account, e.currency, e.debit, e.credit)
+    };
+    transactions.into_iter().flat_map(|t| t.entries).map(show).collect()
+}
+
+fn reason(reading: Reading) -> String {
+    match reading {
+        Reading::Unparseable(what) | Reading::Unmapped(what) => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+const APART: &str = r#"
+[[ledger]]
+route = "POST /trips"
+transactions = "$.transactions[*]"
+entries = "$.lines[*]"
+line_of_business = { path = "$.lob", from = "transaction" }
+gl_account = "$.account"
+currency = { path = "$.currency", from = "answer" }
+debit = "$.debit"
+credit = { path = "$.credit", optional = true }
+"#;
+
+#[test]
+fn fields_of_answer_and_transaction_are_inherited() {
+    let answer = r#"{"currency":"USD","transactions":[{"lob":"Rides","lines":[
+        {"account":"1000","debit":9007199254740993.01},{"account":4000,"debit":"0","credit":1E2}]}]}"#;
+    assert_eq!(
+        entries(read(&mapping(APART), 201, answer)),
+        ["Rides 1000 USD 9007199254740993.01 0.00", "Rides 4000 USD 0.00 100.00"]
+    );
+}
+
+#[test]
+fn absent_is_unparseable_and_empty_is_zero_entries() {
+    let mapping = mapping(APART);
+    assert_eq!(
+        entries(read(&mapping, 200, r#"{"currency":"USD","transactions":[]}"#)),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        reason(read(&mapping, 200, r#"{"currency":"USD"}"#)),
+        "answer: transactions: `$.transactions[*]` is absent"
+    );
+    let no_lines = r#"{"currency":"USD","transactions":[{"lob":"Rides"}]}"#;
+    assert_eq!(
+        reason(read(&mapping, 200, no_lines)),
+        "answer: transaction 1: entries: `$.lines[*]` is absent"
+    );
+    let null = r#"{"currency":"USD","transactions":[{"lob":"Rides","lines":[{"account":"1","debit":null}]}]}"#;
+    assert_eq!(
+        reason(read(&mapping, 200, null)),
+        "answer: transaction 1: entry 1: debit: `$.debit` is null"
+    );
+}
+
+#[test]
+fn what_is_not_exact_is_unparseable() {
+    for (debit, currency, expect) in [
+        ("1e400", "USD", "more than 18 integer digits"),
+        ("0.0000000001", "USD", "more than 9 decimals"),
+        ("\"1,000\"", "USD", "not a decimal number"),
+        ("true", "USD", "neither a text nor a number"),
+        ("1", "XXQ", "not an ISO 4217 code"),
+    ] {
+        let answer = format!(
+            r#"{{"currency":"{currency}","transactions":[{{"lob":"R","lines":[{{"account":"1","debit":{debit}}}]}}]}}"#
+        );
+        let reason = reason(read(&mapping(APART), 200, &answer));
+        assert!(reason.contains(expect), "{reason}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_json_says_so() {
+    let reason = reason(read(&mapping(APART), 200, "<html>"));
+    assert!(reason.starts_with("answer: the body is not JSON"), "{reason}");
+}
+
+#[test]
+fn a_failed_answer_books_nothing_and_an_unknown_route_is_unmapped() {
+    let mapping = mapping(APART);
+    assert_eq!(read(&mapping, 422, "{}"), Reading::Failed);
+    assert_eq!(reason(read(&mapping, 302, "")), "no [[ledger]] for POST /trips with status 302");
+    let other = request("GET", "/other?x=1", "");
+    let answered = Answered { request: &other, status: 404, body: &Body::default(), calls: &[] };
+    assert_eq!(reason(mapping.read(&answered)), "no [[ledger]] for GET /other with status 404");
+}
+
+#[test]
+fn money_comes_in_every_form() {
+    let with = |money: &str| {
+        mapping(&format!(
+            "[[ledger]]\nroute = \"POST /trips\"\ntransactions = \"$[*]\"\nentries = \"$.lines[*]\"\n\
+             line_of_business = {{ path = \"$.account\", capture = \"^[^:]+:([^:]+)\" }}\ngl_account = \"$.account\"\n\
+             currency = {{ value = \"EUR\" }}\n{money}"
+        ))
+    };
+    for (money, line, expect) in [
+        ("amount = { path = \"$.cents\", minor_units = true }", r#""cents":-1050"#, "0.00 10.50"),
+        ("amount = \"$.amount\"\npositive = \"credit\"", r#""amount":"10.5""#, "0.00 10.50"),
+        (
+            "amount = { mantissa = \"$.q.m\", places = \"$.q.p\" }",
+            r#""q":{"m":10000,"p":2}"#,
+            "100.00 0.00",
+        ),
+        (
+            "amount = \"$.amount\"\nside = { path = \"$.s\", debit = \"D\", credit = \"C\" }",
+            r#""amount":-3,"s":"C""#,
+            "0.00 -3.00",
+        ),
+    ] {
+        let answer = format!(r#"[{{"lines":[{{"account":"income:rides:fares",{line}}}]}}]"#);
+        let expect = format!("rides income:rides:fares EUR {expect}");
+        assert_eq!(entries(read(&with(money), 200, &answer)), [expect], "{money}");
+    }
+}
+
+#[test]
+fn entries_are_read_from_what_a_sink_was_sent() {
+    let mapping = mapping(&APART.replace("transactions =", "sink = \"gl\"\ntransactions ="));
+    let sent = request(
+        "POST",
+        "/journal",
+        r#"{"currency":"USD","transactions":[{"lob":"Eats","lines":[{"account":"1","debit":1}]}]}"#,
+    );
+    let trip = request("POST", "/trips", "");
+    let calls = [("fx", &trip), ("gl", &sent), ("gl", &sent)];
+    let answered = Answered { request: &trip, status: 202, body: &Body::default(), calls: &calls };
+    assert_eq!(entries(mapping.read(&answered)), ["Eats 1 USD 1.00 0.00"; 2]);
+}
+
+#[test]
+fn a_route_without_entries_is_declared_as_such() {
+    let mapping = mapping("[[ledger]]\nroute = \"POST /trips\"\nno_entries = true");
+    assert_eq!(read(&mapping, 200, "not json"), Reading::Booked(vec![]));
+}
+
+#[test]
+fn a_wrong_mapping_is_reported_with_every_mistake() {
+    let toml = "[[ledger]]\nroute = \"trips\"\ntransactions = \"transactions\"\nentrees = \"$.x\"\n\
+                line_of_business = { path = \"$.a\", capture = \"no group\" }\n";
+    let document = Document::parse(std::path::Path::new("shadow.toml"), toml, |_| None).unwrap();
+    config::mapping(&document);
+    let message = document.finish().unwrap_err().to_string();
+    for expect in [
+        "shadow.toml:2: [ledger]: `route` `trips` is not a route",
+        "shadow.toml:3: [ledger]: `transactions` `transactions` is not a JSONPath",
+        "unknown key `entrees`; did you mean `entries`?",
+        "has no group",
+        "`gl_account` is missing",
+        "`debit` and `credit`, or `amount`, are missing",
+    ] {
+        assert!(message.contains(expect), "{expect}\n--- in\n{message}");
+    }
+}
+
+#[test]
+fn balance_is_per_currency() {
+    let entry = |currency: &str, debit: &str, credit: &str| Entry {
+        line_of_business: "Rides".into(),
+        gl_account: "1000".into(),
+        currency: currency.into(),
+        debit: debit.parse().unwrap(),
+        credit: credit.parse().unwrap(),
+        accounting_date: None,
+        entity: None,
+    };
+    let balanced =
+        Transaction { key: None, entries: vec![entry("USD", "5", "0"), entry("USD", "0", "5")] };
+    assert!(balanced.balances());
+    let mixed =
+        Transaction { key: None, entries: vec![entry("USD", "5", "0"), entry("EUR", "0", "5")] };
+    assert!(!mixed.balances());
+}

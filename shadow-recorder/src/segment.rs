@@ -1,0 +1,306 @@
+//! FORMAT: a segment, an immutable file of exchanges that ordinary tools read (`zstdcat FILE | jq`).
+//!
+//! ```text
+//! segment   = frame*                      zstd frames, each complete in itself, each with a content checksum
+//! frame     = line*                       whole lines of JSON; one frame per fsync interval
+//! line      = {"header":{…}}              the first line: format, version, service, build, instance, rules in force
+//!           | {"exchange":{…}}            one recorded exchange
+//!           | {"ambient":{…}}             an upstream call that belongs to no exchange
+//!           | {"accounting":{…}}          what happened since the line before it of its kind, per stratum
+//! ```
+//!
+//! Invariants: a frame is on disk entirely or torn; a torn or damaged frame costs its own lines and no other; the
+//! accounting lines of a segment add up to `observed = recorded + sampled_out + Σ dropped` in every stratum.
+//! The same framing carries the candidate's kept answers, with other lines.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::exchange::{Ambient, Exchange};
+
+/// The name in the header of a capture segment.
+pub const FORMAT: &str = "shadow-segment";
+/// The version written. Readers refuse a higher one.
+pub const VERSION: u32 = 1;
+/// Decompressed bytes of one frame that a reader accepts: 64 MiB, a thousand times a usual frame.
+pub const FRAME_BYTES_MAX: u64 = 64 << 20;
+// zstd's own fast level: a third of level 3's time for a tenth more bytes on JSON.
+const LEVEL: i32 = 1;
+const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+
+/// One line of a capture segment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// The first line.
+    Header(Header),
+    /// A recorded exchange.
+    Exchange(Box<Exchange>),
+    /// An upstream call that belongs to no exchange.
+    Ambient(Box<Ambient>),
+    /// What was observed since the last line of this kind.
+    Accounting(Accounting),
+}
+
+/// Says what wrote a segment, and under which rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// The service's name.
+    pub service: String,
+    /// The production build in front of which the recorder stood.
+    pub build: String,
+    /// The sidecar's instance name.
+    pub instance: String,
+    /// This start of the instance.
+    pub boot: String,
+    /// Gapless per boot, from 1.
+    pub sequence: u64,
+    /// When the segment was opened.
+    pub opened_at: Timestamp,
+    /// Where the service listens, so that a replay never goes there.
+    pub service_address: String,
+    /// Where the named upstreams are, so that a replay never goes there.
+    pub upstream_addresses: BTreeMap<String, String>,
+    /// The sampling rules in force.
+    pub sampling: Sampling,
+    /// The redaction rules in force.
+    pub redaction: Redaction,
+}
+
+/// The sampling rules in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// `everything` until rates are configured.
+    pub rule: String,
+}
+
+/// The redaction rules in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redaction {
+    /// Fields removed from requests and answers, lower-case.
+    pub headers_dropped: Vec<String>,
+}
+
+/// What was observed during one interval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounting {
+    /// The end of the interval.
+    pub at: Timestamp,
+    /// Every exchange received before this instant is in this segment or an earlier one of the boot.
+    pub sealed_through: Timestamp,
+    /// Whether the instance stopped cleanly after this line.
+    pub last: bool,
+    /// The exchanges, per stratum.
+    pub strata: BTreeMap<String, Tally>,
+    /// The upstream calls.
+    pub calls: Calls,
+}
+
+/// Where the observed exchanges ended: each in exactly one counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Exchanges that passed.
+    pub observed: u64,
+    /// Exchanges written.
+    pub recorded: u64,
+    /// Exchanges that the sampling left out.
+    pub sampled_out: u64,
+    /// Exchanges lost, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// Where the observed upstream calls went: each in exactly one counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Calls kept with their exchange.
+    pub attributed: u64,
+    /// Calls whose trace id several open exchanges carried; kept as ambient.
+    pub ambiguous: u64,
+    /// Calls of no known exchange; kept as ambient.
+    pub unattributed: u64,
+    /// Calls that came after their exchange had closed; kept as ambient.
+    pub late: u64,
+    /// Ambient calls lost because the queue was full.
+    pub dropped: u64,
+}
+
+impl Tally {
+    /// Returns whether every observed exchange ended in exactly one counter.
+    pub fn balances(&self) -> bool {
+        self.observed == self.recorded + self.sampled_out + self.dropped.values().sum::<u64>()
+    }
+
+    /// Adds another interval.
+    pub fn add(&mut self, other: &Self) {
+        self.observed += other.observed;
+        self.recorded += other.recorded;
+        self.sampled_out += other.sampled_out;
+        for (reason, count) in &other.dropped {
+            *self.dropped.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+impl Calls {
+    /// Adds another interval.
+    pub fn add(&mut self, other: &Self) {
+        self.attributed += other.attributed;
+        self.ambiguous += other.ambiguous;
+        self.unattributed += other.unattributed;
+        self.late += other.late;
+        self.dropped += other.dropped;
+    }
+}
+
+/// Compresses lines into one frame and appends it to a file.
+pub fn write_frame<L: Serialize>(out: &mut impl Write, lines: &[L]) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
+    encoder.include_checksum(true)?;
+    for line in lines {
+        serde_json::to_writer(&mut encoder, line)?;
+        encoder.write_all(b"\n")?;
+    }
+    encoder.finish()?.flush()
+}
+
+/// Reads the lines of a segment, frame by frame, over whatever damage it has.
+#[derive(Debug)]
+pub struct Reader<'a, L> {
+    bytes: &'a [u8],
+    at: usize,
+    damage: Damage,
+    line: PhantomData<L>,
+}
+
+/// What a reader could not read. Any of it makes a run's evidence incomplete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Frames that were torn or failed their checksum.
+    pub frames: u64,
+    /// Lines of sound frames that are not of this format.
+    pub lines: u64,
+}
+
+impl Damage {
+    /// Returns whether anything was lost.
+    pub fn any(self) -> bool {
+        self.frames + self.lines > 0
+    }
+}
+
+impl<'a, L: DeserializeOwned> Reader<'a, L> {
+    /// Starts at the first frame.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, damage: Damage::default(), line: PhantomData }
+    }
+
+    /// Returns what could not be read so far.
+    pub fn damage(&self) -> Damage {
+        self.damage
+    }
+
+    /// Returns the lines of the next sound frame, or `None` at the end.
+    pub fn next_frame(&mut self) -> Option<Vec<L>> {
+        while self.at < self.bytes.len() {
+            if let Some((text, length)) = decode(&self.bytes[self.at..]) {
+                self.at += length;
+                return Some(self.parse(&text));
+            }
+            self.damage.frames += 1;
+            // Resynchronise: a damaged frame must not hide the sound ones behind it.
+            let next = self.bytes[self.at + 1..].windows(4).position(|window| window == MAGIC);
+            self.at = next.map_or(self.bytes.len(), |offset| self.at + 1 + offset);
+        }
+        None
+    }
+
+    fn parse(&mut self, text: &[u8]) -> Vec<L> {
+        let mut lines = Vec::new();
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(line) => lines.push(line),
+                Err(_) => self.damage.lines += 1,
+            }
+        }
+        lines
+    }
+}
+
+/// Decodes the frame at the start of `bytes`; returns its content and its compressed length.
+fn decode(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    if !bytes.starts_with(&MAGIC) {
+        return None;
+    }
+    let length = zstd::zstd_safe::find_frame_compressed_size(bytes).ok()?;
+    let mut decoder =
+        zstd::stream::read::Decoder::with_buffer(bytes.get(..length)?).ok()?.single_frame();
+    let mut text = Vec::new();
+    let read = decoder.by_ref().take(FRAME_BYTES_MAX + 1).read_to_end(&mut text).ok()?;
+    (read as u64 <= FRAME_BYTES_MAX).then_some((text, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn segment(frames: &[Vec<u32>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for frame in frames {
+            write_frame(&mut bytes, frame).unwrap();
+        }
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> (Vec<Vec<u32>>, Damage) {
+        let mut reader = Reader::new(bytes);
+        let frames = std::iter::from_fn(|| reader.next_frame()).collect();
+        (frames, reader.damage())
+    }
+
+    #[test]
+    fn a_torn_tail_costs_its_own_frame_only() {
+        let frames = vec![vec![1, 2], vec![3], vec![4, 5]];
+        let whole = segment(&frames);
+        let last = segment(&frames[..2]).len();
+        for cut in last + 1..whole.len() {
+            let (read, damage) = read(&whole[..cut]);
+            assert_eq!(read, frames[..2], "cut at {cut}");
+            assert_eq!(damage, Damage { frames: 1, lines: 0 }, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_another_format_is_counted() {
+        let mut bytes = Vec::new();
+        write_frame(&mut bytes, &["text"]).unwrap();
+        assert_eq!(read(&bytes), (vec![vec![]], Damage { frames: 0, lines: 1 }));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(frames in prop::collection::vec(prop::collection::vec(any::<u32>(), 1..20), 0..8)) {
+            prop_assert_eq!(read(&segment(&frames)), (frames, Damage::default()));
+        }
+
+        #[test]
+        fn a_flipped_bit_never_invents_a_line(flip in any::<prop::sample::Index>(), bit in 0_u32..8) {
+            let frames = vec![vec![10, 20], vec![30], vec![40, 50, 60]];
+            let mut bytes = segment(&frames);
+            let at = flip.index(bytes.len());
+            bytes[at] ^= 1_u8 << bit;
+            let (read, damage) = read(&bytes);
+            prop_assert!(damage.any() || read == frames);
+            prop_assert!(read.iter().all(|frame| frames.contains(frame)));
+        }
+    }
+}
