@@ -16,6 +16,7 @@ use toml_span::value::{Table as TomlTable, Value, ValueInner};
 use crate::amount::Amount;
 
 pub mod recorder;
+pub mod sidecar;
 
 /// The sections of `shadow.toml`, whichever program reads them.
 const SECTIONS: [&str; 7] =
@@ -95,6 +96,12 @@ impl<'t> Document<'t> {
                 overridable: true,
             },
         }
+    }
+
+    /// Returns a section that has not been taken yet as canonical JSON: the same rules give the same text, whatever the
+    /// layout, comments and order of the file. Digests of the policy are made from it.
+    pub fn canonical(&self, name: &str) -> String {
+        self.root.borrow().get(name).map_or("null".into(), |value| canonical(value).to_string())
     }
 
     /// Takes the sections `[[name]]`, in order.
@@ -387,6 +394,18 @@ impl<'d, 't> Table<'d, 't> {
         let name = format!("SHADOW_{}_{}", self.name, key).to_uppercase();
         let value = (self.document.environment)(&name)?;
         Some(At { value, at: self.at.unwrap_or(0) })
+    }
+}
+
+fn canonical(value: &Value<'_>) -> serde_json::Value {
+    match value.as_ref() {
+        ValueInner::String(text) => text.as_ref().into(),
+        ValueInner::Integer(number) => (*number).into(),
+        ValueInner::Float(number) => number.to_string().into(),
+        ValueInner::Boolean(flag) => (*flag).into(),
+        ValueInner::Array(items) => items.iter().map(canonical).collect(),
+        // A map of serde_json is sorted by key.
+        ValueInner::Table(table) => table.iter().map(|(key, value)| (key.name.to_string(), canonical(value))).collect(),
     }
 }
 

@@ -1,9 +1,59 @@
-//! Records production exchanges of a service that books money.
+//! Records production exchanges of a service that books money: a sidecar between clients, the service and its upstreams.
+//!
+//! # The data path
+//!
+//! A client's connection is accepted by [`proxy`]. Each request passes three layers: `record` copies the head, names the exchange in
+//! the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the service.
+//! The answer comes back the same way, streaming. The service's own calls enter by an egress listener per upstream
+//! and pass the same three layers; there `record` asks `capture` which open exchange the call belongs to. When both bodies have ended
+//! the `observation` reports to `capture`, which waits for late calls, closes the exchange and puts it into the writer's queue.
+//! The `writer`, a thread of its own, decodes bodies, writes lines, and syncs one frame per interval to the `spool`. A full or old
+//! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
+//!
+//! # Invariants
+//!
+//! - Nothing of the recording is awaited on the way of a request: locks are short, the queue is tried and never waited for, and files
+//!   are written by another thread.
+//! - Bodies stream; a copy is bounded per body and over all bodies, and giving it up leaves the original alone.
+//! - A request is changed by nothing but the removal of hop-by-hop fields, `traceparent`, `tracestate` and, on egress, `Host`.
+//! - Credentials are removed where a head is copied, before anything is queued.
+//! - Every exchange received is recorded or counted as dropped with its reason, exactly once; every frame on disk balances.
+//! - A call is attributed with certainty or kept as ambient; nothing is guessed.
+//! - A segment exists when its manifest does; committing it twice changes nothing.
+//! - A panic while recording costs the capture that panicked.
+//! - Time, ids and randomness come from [`clock`] alone.
 
 pub mod config;
+pub mod log;
+pub mod clock;
+mod proxy;
+mod record;
+mod hop_by_hop;
+mod forward;
+pub mod trace_context;
+mod tee;
+pub mod redact;
+mod observation;
+mod capture;
+mod account;
+pub mod body;
+mod batch;
+mod writer;
+mod spool;
+mod totals;
+mod upload;
+mod metrics;
+mod admin;
+mod recorder;
+mod signal;
 pub mod exchange;
 pub mod segment;
 pub mod manifest;
 pub mod store;
 pub mod amount;
 pub mod ledger;
+
+pub use config::sidecar::Config;
+pub use recorder::{BindError, Recorder, RunError, Summary};
+pub use signal::stop_on_signal;
+pub use spool::SpoolError;

@@ -54,8 +54,11 @@ pub struct Manifest {
     pub first_received_at: Option<Timestamp>,
     /// The last exchange's `received_at`; absent in an empty segment.
     pub last_received_at: Option<Timestamp>,
-    /// Whether the instance stopped cleanly after this segment.
+    /// Whether no further segment of this boot follows.
     pub last: bool,
+    /// Whether the boot ended without a clean stop: what it received since `sealed_through` is lost. Written by the next boot,
+    /// which recovers what was synced.
+    pub torn: bool,
     /// Exchanges in the segment.
     pub exchanges: u64,
     /// Ambient calls in the segment.

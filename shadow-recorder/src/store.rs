@@ -94,6 +94,14 @@ impl Store {
         })
     }
 
+    /// Removes an object; one that is not there is removed already.
+    pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
+        match fs::remove_file(self.path(key)?).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.put_failed(key, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the keys under a prefix that ends with a slash, in order, without those of folders below it.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let folder = self.path(prefix.trim_end_matches('/'))?;
@@ -166,6 +174,9 @@ mod tests {
         assert_eq!(store.list("a/b/").await.unwrap(), ["a/b/one", "a/b/two"]);
         assert_eq!(store.get("a/b/one").await.unwrap(), b"1");
         assert!(store.get("a/b/three").await.unwrap_err().is_missing());
+        store.remove("a/b/one").await.unwrap();
+        store.remove("a/b/one").await.unwrap();
+        assert!(store.get("a/b/one").await.unwrap_err().is_missing());
     }
 
     #[tokio::test]

@@ -1,1 +1,371 @@
-//! Follows.
+//! Replays recorded exchanges against a release candidate and writes the journal of the run.
+//!
+//! The data path, from top to bottom: [`plan`] finds the segments of the range and freezes them in a [`run`]; the worker claims a
+//! shard and reads its exchanges; the client sends each to the candidate, whose upstream calls the [`stub`] answers from the
+//! recording by [`matching`] and [`ambient`]; [`compare`] reads both sides by the ledger mapping and pairs their entries by
+//! [`pairing`]; the [`journal`] and the kept [`answer`]s are written, won in the [`store`] and published.
+//!
+//! Invariants:
+//! - the candidate is the only address that a run connects to; the stub has no client;
+//! - an upstream call is answered by an identical recording or not at all, and then its exchange is unverified;
+//! - every recorded exchange of the range has exactly one line in table `exchange`;
+//! - plan, matching, pairing and comparison are pure: the same recording, answers and mapping give the same journal.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shadow_recorder::clock;
+use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::segment::{Header, Line, Reader};
+use shadow_recorder::store::StoreError;
+use tokio::net::TcpStream;
+
+pub mod config;
+pub mod run;
+pub mod plan;
+pub mod client;
+pub mod stub;
+pub mod matching;
+pub mod ambient;
+pub mod answer;
+pub mod compare;
+pub mod pairing;
+pub mod journal;
+pub mod store;
+mod worker;
+pub mod progress;
+pub mod cli;
+
+use ambient::{AmbientCalls, signed};
+use client::Candidate;
+use config::Config;
+use plan::{Found, Range};
+use run::{Event, Run, RunId, State, Tally};
+use store::RunStore;
+use stub::Stub;
+use worker::{Answers, Worker};
+
+/// What is to be replayed.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The candidate.
+    pub candidate: Origin,
+    /// Its build.
+    pub build: String,
+    /// The range's first instant.
+    pub from: Timestamp,
+    /// The instant after the range.
+    pub to: Timestamp,
+}
+
+/// What a run tells while it works.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// The range is planned.
+    Planned {
+        /// The run.
+        run: RunId,
+        /// Its segments.
+        segments: usize,
+        /// Exchanges in them, inside the range or not.
+        exchanges: u64,
+    },
+    /// Instances have not sealed the range yet.
+    WaitingForInstances(Vec<String>),
+    /// So far replayed.
+    Replayed(Tally),
+}
+
+/// Why a run could not be done. A run that was begun and could not be finished is no error: it is [`State::Failed`].
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The request or the configuration cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// The stub cannot listen.
+    #[error(transparent)]
+    Stub(#[from] stub::BindError),
+    /// The capture store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The run store failed.
+    #[error(transparent)]
+    Runs(#[from] store::RunStoreError),
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] journal::JournalError),
+    /// A local file cannot be written.
+    #[error("cannot write the attempt's local files")]
+    Scratch(#[source] std::io::Error),
+    /// An attempt's file was changed in the store.
+    #[error("{0} is not what the attempt wrote")]
+    Damaged(String),
+}
+
+impl RunError {
+    /// Returns whether the person who started the run can mend it: exit code 64.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Usage(_) | Self::Stub(_) | Self::Runs(store::RunStoreError::Open(..)))
+    }
+}
+
+/// Plans and replays a run to its end. An unreachable candidate and an empty range give a failed run.
+pub async fn run(
+    config: &Config,
+    request: &RunRequest,
+    progress: &dyn Fn(&Progress),
+) -> Result<Run, RunError> {
+    let range = Range { from: request.from, to: request.to };
+    if range.from >= range.to {
+        return Err(RunError::Usage(format!(
+            "the range is empty: --from {} is not before --to {}",
+            range.from, range.to
+        )));
+    }
+    let runs = RunStore::open(&config.replay.database).await?;
+    let (found, mut run) = planned(config, request, range, progress).await?;
+    refuse_production(config, &request.candidate, &found).await?;
+    let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
+    runs.insert(&run, &config.mapping_sha256, &shards).await?;
+    let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();
+    progress(&Progress::Planned {
+        run: run.id.clone(),
+        segments: run.evidence.segments.len(),
+        exchanges,
+    });
+    if run.evidence.segments.is_empty() {
+        let failure = empty_range(&found, config, range);
+        runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
+        return Ok(run);
+    }
+    let ambient = ambient_calls(config, &found, range).await?;
+    let alone = config.replay.in_flight == 1;
+    let stub = Stub::start(&config.upstreams, ambient, alone, config.replay.body_bytes_max).await?;
+    if let Err(failure) = reachable(&request.candidate, config.replay.candidate_wait).await {
+        stub.stop().await;
+        runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
+        return Ok(run);
+    }
+    let replay = &config.replay;
+    let candidate = Candidate::new(
+        request.candidate.clone(),
+        run.id.clone(),
+        replay.timeout,
+        replay.body_bytes_max,
+    );
+    runs.advance(&mut run, Event::Start, clock::now(), None).await?;
+    let answers = Answers::Live { candidate: Box::new(candidate), stub };
+    let worker = Worker { config, runs: &runs, run: &run, revision: 1, answers, progress };
+    let counted = worker.work().await;
+    worker.stop().await;
+    let tally = counted?;
+    if tally.recorded == 0 && tally.losses.is_empty() {
+        let failure = empty_range(&found, config, range);
+        runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
+    } else {
+        runs.advance(&mut run, Event::Finish, clock::now(), None).await?;
+    }
+    Ok(run)
+}
+
+/// Compares the kept answers of a finished run again, under the configured mapping; returns the new revision's number.
+pub async fn compare_again(
+    config: &Config,
+    id: &RunId,
+    progress: &dyn Fn(&Progress),
+) -> Result<u32, RunError> {
+    let runs = RunStore::open(&config.replay.database).await?;
+    let Some(run) = runs.run(id).await? else {
+        return Err(RunError::Usage(format!(
+            "there is no run {id} in {}: check [replay] database",
+            config.replay.database
+        )));
+    };
+    if run.state != State::Finished {
+        let state = run.state.word();
+        return Err(RunError::Usage(format!(
+            "run {id} is {state}, only a finished run has answers to compare: replay it again"
+        )));
+    }
+    let revision = runs.add_revision(id, clock::now(), &config.mapping_sha256).await?;
+    let worker =
+        Worker { config, runs: &runs, run: &run, revision, answers: Answers::Kept, progress };
+    worker.work().await?;
+    Ok(revision)
+}
+
+/// Returns every exchange of a range whatever its build, for a look at the mapping without a candidate; and what was not read.
+pub async fn recorded(
+    config: &Config,
+    range: Range,
+    mut each: impl FnMut(&shadow_recorder::exchange::Exchange),
+) -> Result<run::Evidence, RunError> {
+    let found =
+        plan::find(&config.store, &config.service.name, range, signed(config.replay.lookback))
+            .await?;
+    let mut evidence = plan::examine(&found, range);
+    for segment in &evidence.segments {
+        let bytes = config.store.get(&segment.key).await?;
+        let mut reader = Reader::<Line>::new(&bytes);
+        while let Some(lines) = reader.next_frame() {
+            for line in lines {
+                if let Line::Exchange(exchange) = line
+                    && range.contains(exchange.received_at)
+                {
+                    each(&exchange);
+                }
+            }
+        }
+        if reader.damage().any() {
+            evidence.gaps.push(format!("segment {} is damaged", segment.key));
+        }
+    }
+    Ok(evidence)
+}
+
+/// Finds the segments of the range, waiting while an instance may still seal it.
+async fn planned(
+    config: &Config,
+    request: &RunRequest,
+    range: Range,
+    progress: &dyn Fn(&Progress),
+) -> Result<(Found, Run), RunError> {
+    let deadline =
+        range.to.saturating_add(signed(config.replay.watermark_wait)).unwrap_or(Timestamp::MAX);
+    loop {
+        let found =
+            plan::find(&config.store, &config.service.name, range, signed(config.replay.lookback))
+                .await?;
+        let evidence = plan::examine(&found, range);
+        let now = clock::now();
+        if evidence.gaps.is_empty() || now >= deadline {
+            let run = Run {
+                id: RunId::fresh(),
+                service: config.service.name.clone(),
+                candidate_build: request.build.clone(),
+                candidate_url: request.candidate.to_string(),
+                from: range.from,
+                to: range.to,
+                state: State::Planned,
+                failure: None,
+                created_at: now,
+                finished_at: None,
+                evidence,
+            };
+            return Ok((found, run));
+        }
+        progress(&Progress::WaitingForInstances(evidence.gaps));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// A replay books money: it never goes where production or its upstreams are.
+async fn refuse_production(
+    config: &Config,
+    candidate: &Origin,
+    found: &Found,
+) -> Result<(), RunError> {
+    let mut production: Vec<(String, String)> = config
+        .upstreams
+        .iter()
+        .map(|u| (format!("upstream {}", u.name), u.forward_to.to_string()))
+        .collect();
+    if let Some(newest) = found.manifests.iter().max_by_key(|manifest| manifest.sealed_at) {
+        // A loopback address is the recorded host's own: here it is production only while that recorder still runs.
+        let here =
+            candidate.host_port().0.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+                && newest.last;
+        if let (false, Ok(Some(header))) = (here, header(config, &newest.segment).await) {
+            production.push(("the service".into(), header.service_address));
+            production.extend(
+                header
+                    .upstream_addresses
+                    .into_iter()
+                    .map(|(name, address)| (format!("upstream {name}"), address)),
+            );
+        }
+    }
+    match production.iter().find(|(_, address)| *address == candidate.to_string()) {
+        Some((what, _)) => Err(RunError::Usage(format!(
+            "--candidate {candidate} is {what} in production, and a replay books money: give the address of the release candidate"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Reads the header of a segment, where it can be read.
+async fn header(config: &Config, key: &str) -> Result<Option<Header>, StoreError> {
+    let bytes = config.store.get(key).await?;
+    let mut lines = Reader::<Line>::new(&bytes).next_frame().unwrap_or_default().into_iter();
+    Ok(lines.find_map(|line| if let Line::Header(header) = line { Some(header) } else { None }))
+}
+
+fn empty_range(found: &Found, config: &Config, range: Range) -> String {
+    let (from, to, service) = (range.from, range.to, &config.service.name);
+    let near = found
+        .manifests
+        .iter()
+        .filter_map(|manifest| Some((manifest.first_received_at?, manifest.last_received_at?)));
+    let near = near.fold(None, |near: Option<(Timestamp, Timestamp)>, (first, last)| {
+        Some(near.map_or((first, last), |(a, b)| (a.min(first), b.max(last))))
+    });
+    let hint = match near {
+        Some((first, last)) => format!("the nearest recording is from {first} to {last}"),
+        None => format!(
+            "nothing was recorded near it; check [service] name and [store] directory ({})",
+            config.store.location("captures")
+        ),
+    };
+    format!("no exchange of service {service} was recorded from {from} to {to}: {hint}")
+}
+
+/// Reads the ambient calls that may answer in the range.
+async fn ambient_calls(
+    config: &Config,
+    found: &Found,
+    range: Range,
+) -> Result<AmbientCalls, RunError> {
+    let mut calls = AmbientCalls::default();
+    let Some(age_max) =
+        config.upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max()
+    else {
+        return Ok(calls);
+    };
+    let since = range.from.saturating_sub(signed(age_max)).unwrap_or(Timestamp::MIN);
+    let touching = found
+        .manifests
+        .iter()
+        .filter(|m| m.ambient > 0 && m.opened_at < range.to && m.sealed_at >= since);
+    for manifest in touching {
+        // A segment that cannot be read is reported where its exchanges are read.
+        let Ok(bytes) = config.store.get(&manifest.segment).await else { continue };
+        let mut reader = Reader::<Line>::new(&bytes);
+        while let Some(lines) = reader.next_frame() {
+            for line in lines {
+                if let Line::Ambient(ambient) = line {
+                    calls.add(*ambient);
+                }
+            }
+        }
+    }
+    Ok(calls)
+}
+
+/// Waits until the candidate accepts a connection.
+async fn reachable(candidate: &Origin, wait: Duration) -> Result<(), String> {
+    let (host, port) = candidate.host_port();
+    let mut last = "no attempt was made".to_owned();
+    let connected = tokio::time::timeout(wait, async {
+        loop {
+            match TcpStream::connect((&*host, port)).await {
+                Ok(_) => return,
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    connected.map_err(|_| {
+        format!("the candidate was never reachable at {candidate} within {wait:?} ({last}): start it, or check --candidate")
+    })
+}

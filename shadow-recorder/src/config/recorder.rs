@@ -61,6 +61,10 @@ pub struct Recorder {
     pub connect_timeout: Duration,
     /// Bytes kept of one body, on the wire and decoded. Longer bodies pass, and are omitted from the recording.
     pub body_bytes_max: usize,
+    /// Bytes of body copies held at once, over all exchanges; exchanges beyond are dropped from the recording.
+    pub memory_bytes_max: usize,
+    /// Bytes of segments kept on the local disk while the store cannot be reached; exchanges beyond are dropped.
+    pub spool_bytes_max: u64,
     /// Exchanges open at once that are recorded; more pass unrecorded.
     pub exchanges_open_max: usize,
     /// Exchanges waiting for the writer; more are dropped.
@@ -121,6 +125,20 @@ pub fn service(document: &Document<'_>) -> Option<Service> {
     let build = table.text("build").map(|build| build.value);
     table.finish(&["name", "build"]);
     Some(Service { name: name?, build })
+}
+
+/// Takes `[service]` where its `build` is required: the name and the build.
+pub fn service_in_production(document: &Document<'_>) -> Option<(String, String)> {
+    let mut table = document.section("service");
+    let name = table.required("name").and_then(|name| checked_name(&table, name));
+    let build = table.text("build").map(|build| build.value).filter(|build| !build.is_empty());
+    if build.is_none() {
+        table.mistake(
+            "`build` is missing: set it, or SHADOW_SERVICE_BUILD, to the production build behind the recorder",
+        );
+    }
+    table.finish(&["name", "build"]);
+    name.zip(build)
 }
 
 /// Takes `[store]`.
@@ -216,6 +234,8 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         head_timeout: table.duration("head_timeout").unwrap_or(seconds(10)),
         connect_timeout: table.duration("connect_timeout").unwrap_or(seconds(5)),
         body_bytes_max: usize_of(bytes(&mut table, "body_bytes_max", 1 << 20)),
+        memory_bytes_max: usize_of(bytes(&mut table, "memory_bytes_max", 256 << 20)),
+        spool_bytes_max: bytes(&mut table, "spool_bytes_max", 1 << 30),
         exchanges_open_max: usize_of(bytes(&mut table, "exchanges_open_max", 10_000)),
         queue_exchanges_max: usize_of(bytes(&mut table, "queue_exchanges_max", 10_000)),
         fsync_interval: table.duration("fsync_interval").unwrap_or(seconds(1)),
@@ -229,6 +249,9 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         spool: spool.clone().unwrap_or_default(),
         instance: instance.clone().unwrap_or_default(),
     };
+    if forward_to.as_ref().is_some_and(|to| listen.is_some_and(|at| loops(to, at))) {
+        table.mistake("`forward_to` is the recorder's own `listen`: requests would go in circles");
+    }
     table.finish(&[
         "listen",
         "forward_to",
@@ -240,6 +263,8 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         "head_timeout",
         "connect_timeout",
         "body_bytes_max",
+        "memory_bytes_max",
+        "spool_bytes_max",
         "exchanges_open_max",
         "queue_exchanges_max",
         "fsync_interval",
@@ -250,6 +275,14 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     // The placeholders above never leave: their absence was reported.
     (listen.is_some() && forward_to.is_some() && spool.is_some() && instance.is_some())
         .then_some(recorder)
+}
+
+fn loops(forward_to: &Origin, listen: SocketAddr) -> bool {
+    let (host, port) = forward_to.host_port();
+    let same_host = host.parse().is_ok_and(|ip: std::net::IpAddr| {
+        ip == listen.ip() || listen.ip().is_unspecified() && ip.is_loopback()
+    });
+    port == listen.port() && (same_host || host == "localhost")
 }
 
 fn required_address(table: &mut Table<'_, '_>, key: &str) -> Option<SocketAddr> {

@@ -1,0 +1,58 @@
+//! All that a recorder runs by.
+
+use std::path::Path;
+
+use super::recorder::{self, Recorder, Upstream};
+use super::{ConfigError, Document, Environment};
+use crate::ledger::{Mapping, config::mapping};
+use crate::store::Store;
+
+/// The checked configuration of a recorder.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The service's name.
+    pub service: String,
+    /// The production build behind the recorder.
+    pub build: String,
+    /// Where segments go.
+    pub store: Store,
+    /// The sidecar itself.
+    pub recorder: Recorder,
+    /// The systems that the service calls through it.
+    pub upstreams: Vec<Upstream>,
+    /// How money is read; checked here, so that a mistake is found before a replay needs it.
+    pub mapping: Mapping,
+}
+
+impl Config {
+    /// Reads and checks the configuration; every mistake is reported.
+    pub fn load(path: &Path, environment: Environment) -> Result<Self, ConfigError> {
+        let text = super::read(path)?;
+        let document = Document::parse(path, &text, environment)?;
+        let service = recorder::service_in_production(&document);
+        let store = recorder::store(&document);
+        let sidecar = recorder::recorder(&document, &host_name(environment));
+        let upstreams = recorder::upstreams(&document);
+        let mapping = mapping(&document);
+        document.finish()?;
+        // Whatever is absent here was reported above.
+        let absent = || ConfigError::Mistakes(vec!["  a section is incomplete".into()]);
+        let (service, build) = service.ok_or_else(absent)?;
+        Ok(Self {
+            service,
+            build,
+            store: store.ok_or_else(absent)?,
+            recorder: sidecar.ok_or_else(absent)?,
+            upstreams,
+            mapping,
+        })
+    }
+}
+
+fn host_name(environment: Environment) -> String {
+    environment("HOSTNAME")
+        .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "recorder".into())
+}

@@ -1,0 +1,98 @@
+//! What of a message's head may leave the process, pure. Applied when a head is copied, before the queue.
+//!
+//! Credentials are dropped from the recording and never from what is forwarded. Which fields are credentials:
+//! - the standard ones: `authorization`, `proxy-authorization`, `authentication-info`, `proxy-authentication-info`, `cookie`, `set-cookie`;
+//! - the usual private ones: `x-api-key`, `api-key`, `apikey`, `x-auth-key`, `x-auth`, `x-csrftoken`, `x-forwarded-client-cert`;
+//! - any name that ends in `-token`, `-secret`, `-password`, `-credential`, `-credentials`, `-api-key` or `-signature`.
+//!
+//! Hop-by-hop fields describe a connection and not the message; they are not recorded either.
+
+use http::header::{HeaderMap, HeaderName};
+
+use crate::hop_by_hop;
+
+const NAMES: [&str; 13] = [
+    "authorization",
+    "proxy-authorization",
+    "authentication-info",
+    "proxy-authentication-info",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-auth-key",
+    "x-auth",
+    "x-csrftoken",
+    "x-forwarded-client-cert",
+];
+const SUFFIXES: [&str; 7] =
+    ["-token", "-secret", "-password", "-credential", "-credentials", "-api-key", "-signature"];
+
+/// Returns the rule for a segment's header: names, and `*-suffix` for every name that ends so.
+pub(crate) fn headers_dropped() -> Vec<String> {
+    let suffixes = SUFFIXES.iter().map(|suffix| format!("*{suffix}"));
+    NAMES.iter().map(|name| (*name).to_owned()).chain(suffixes).collect()
+}
+
+/// Returns whether the field, by its lower-case name, carries a credential and is dropped from recordings.
+pub fn is_credential(name: &str) -> bool {
+    NAMES.contains(&name) || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// Copies the fields that may be recorded, in order, with lower-case names and values as ISO-8859-1 text.
+pub fn recorded(headers: &HeaderMap) -> Vec<(String, String)> {
+    let named = hop_by_hop::named_by_connection(headers);
+    let kept =
+        |name: &HeaderName| !hop_by_hop::is_hop_by_hop(name, &named) && !is_credential(name.as_str());
+    headers
+        .iter()
+        .filter(|(name, _)| kept(name))
+        .map(|(name, value)| (name.as_str().to_owned(), latin1(value.as_bytes())))
+        .collect()
+}
+
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn credentials_and_hop_by_hop_fields_are_not_recorded() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "ledger"),
+            ("authorization", "Bearer s3cret"),
+            ("cookie", "session=s3cret"),
+            ("x-amz-security-token", "s3cret"),
+            ("x-client-secret", "s3cret"),
+            ("connection", "keep-alive, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("idempotency-key", "k1"),
+            ("x-token-count", "3"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers.append("x-name", HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        let expected = [
+            ("host", "ledger"),
+            ("idempotency-key", "k1"),
+            ("x-token-count", "3"),
+            ("x-name", "caf\u{e9}"),
+        ];
+        assert_eq!(recorded(&headers), expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn the_rule_in_the_header_is_the_rule_applied() {
+        for rule in headers_dropped() {
+            assert!(is_credential(&rule.replace('*', "x")), "{rule}");
+        }
+    }
+}

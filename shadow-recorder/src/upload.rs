@@ -1,0 +1,198 @@
+//! The upload: takes sealed segments from the spool to the store. First the segment, then the manifest that commits it, then the
+//! spool file is removed; a crash in between is repaired by doing it again, which changes nothing.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::manifest::Manifest;
+use crate::metrics::Metrics;
+use crate::segment::{Header, Line, Reader};
+use crate::spool::{self, Leftover, SpoolFile};
+use crate::store::{Store, StoreError};
+use crate::totals::Totals;
+
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Attempts per segment once the recorder stops: an orchestrator's patience ends soon after.
+const ATTEMPTS_AT_STOP: u32 = 3;
+
+/// What the upload receives.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    /// A segment of this start.
+    Sealed(Sealed),
+    /// A file that an earlier start left behind.
+    Leftover(Leftover),
+}
+
+/// A segment to which nothing is added any more.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) file: SpoolFile,
+    pub(crate) header: Header,
+    pub(crate) totals: Totals,
+}
+
+/// What the upload did since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Uploaded {
+    pub(crate) committed: u64,
+    pub(crate) left: u64,
+}
+
+/// The upload task.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when the recorder stops: what fails then is left for the next start.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Upload {
+    /// Commits what it receives, in order, until nothing more can come.
+    pub(crate) async fn run(self, mut parcels: UnboundedReceiver<Parcel>) -> Uploaded {
+        let mut uploaded = Uploaded::default();
+        while let Some(parcel) = parcels.recv().await {
+            let path = parcel.path().to_owned();
+            match spawn_blocking(move || parcel.open()).await.map_err(io::Error::other).flatten() {
+                Ok(Some(content)) => {
+                    if self.commit_with_retries(&content).await {
+                        uploaded.committed += 1;
+                        self.remove(&path, content.bytes.len());
+                    } else {
+                        uploaded.left += 1;
+                    }
+                }
+                Ok(None) => {
+                    self.metrics.segments_damaged.inc();
+                    tracing::error!(path = %path.display(), "a spool file without a readable header is set aside");
+                }
+                Err(error) => {
+                    uploaded.left += 1;
+                    tracing::error!(path = %path.display(), %error, "cannot read a spool file; it stays");
+                }
+            }
+        }
+        uploaded
+    }
+
+    async fn commit_with_retries(&self, content: &Content) -> bool {
+        if content.damaged {
+            self.metrics.segments_damaged.inc();
+            tracing::warn!(segment = content.manifest.segment, "recovered a torn segment");
+        }
+        let mut wait = RETRY_FIRST;
+        let mut attempts_at_stop = 0;
+        loop {
+            let Err(error) = self.commit(content).await else { return true };
+            self.metrics.upload_failures.inc();
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::error!(segment = content.manifest.segment, error, "cannot store a segment");
+            if self.stopping.is_cancelled() {
+                attempts_at_stop += 1;
+                if attempts_at_stop == ATTEMPTS_AT_STOP {
+                    return false;
+                }
+                tokio::time::sleep(RETRY_FIRST).await;
+            } else {
+                let pause = tokio::time::sleep(clock::jittered(wait));
+                tokio::select! {
+                    () = pause => wait = (wait * 2).min(RETRY_MAX),
+                    () = self.stopping.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, content: &Content) -> Result<(), StoreError> {
+        self.store.put(&content.manifest.segment, &content.bytes).await?;
+        let text = serde_json::to_vec_pretty(&content.manifest)
+            .expect("a manifest is texts, numbers and maps with text keys");
+        self.store.put(&content.key, &text).await?;
+        self.metrics.segments_committed.inc();
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path, bytes: usize) {
+        self.metrics.spool_bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "cannot remove a stored segment from the spool");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A segment ready to be stored.
+struct Content {
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    key: String,
+    damaged: bool,
+}
+
+impl Content {
+    fn new(bytes: Vec<u8>, header: &Header, totals: &Totals) -> Self {
+        let manifest = totals.manifest(header, &bytes, false);
+        Self { key: totals.key(header).manifest(), bytes, manifest, damaged: false }
+    }
+}
+
+impl Parcel {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Sealed(sealed) => &sealed.file.path,
+            Self::Leftover(leftover) => &leftover.path,
+        }
+    }
+
+    /// Reads the content; `None` where it says nothing of itself and was set aside.
+    fn open(self) -> io::Result<Option<Content>> {
+        match self {
+            Self::Sealed(Sealed { mut file, header, totals }) => {
+                let mut bytes = Vec::new();
+                file.file.seek(SeekFrom::Start(0))?;
+                // What lies behind is a frame that failed.
+                file.file.by_ref().take(file.bytes).read_to_end(&mut bytes)?;
+                Ok(Some(Content::new(bytes, &header, &totals)))
+            }
+            Self::Leftover(leftover) => {
+                let mut bytes = Vec::new();
+                File::open(&leftover.path)?.read_to_end(&mut bytes)?;
+                let recovered = recover(bytes, leftover.ends_boot);
+                if recovered.is_none() {
+                    spool::set_aside(&leftover.path)?;
+                }
+                Ok(recovered)
+            }
+        }
+    }
+}
+
+/// Adds up the sound frames of a file. The bytes stay as they are, so that readers see the damage too.
+fn recover(bytes: Vec<u8>, ends_boot: bool) -> Option<Content> {
+    let mut reader = Reader::<Line>::new(&bytes);
+    let mut header = None;
+    let mut totals = Totals::default();
+    while let Some(lines) = reader.next_frame() {
+        for line in lines {
+            totals.add(&line);
+            if let Line::Header(first) = line {
+                header.get_or_insert(first);
+            }
+        }
+    }
+    let damaged = reader.damage().any();
+    let header = header?;
+    let manifest = totals.manifest(&header, &bytes, ends_boot);
+    Some(Content { key: totals.key(&header).manifest(), bytes, manifest, damaged })
+}

@@ -1,0 +1,346 @@
+//! The writer: its own thread, which turns events into lines, lines into frames on disk, and full files into sealed segments.
+//!
+//! Nothing waits for it. Where the disk fails, what cannot be written is counted and the next interval tries again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::account::{Losses, Reason};
+use crate::batch::{self, Batch, FRAME_BYTES, Naming, Of};
+use crate::capture::{Capture, Event};
+use crate::clock;
+use crate::record::caught;
+use crate::segment::{self, Accounting, Calls, Header, Line, Tally};
+use crate::spool::{Spool, SpoolFile};
+use crate::totals::{Totals, spanning};
+use crate::upload::{Parcel, Sealed};
+
+/// The stratum of every exchange while sampling has no rates.
+const STRATUM: &str = "all";
+
+/// When the writer syncs and seals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) fsync_interval: Duration,
+    pub(crate) segment_age_max: Duration,
+    pub(crate) segment_bytes_max: u64,
+    pub(crate) segment_span_max: Duration,
+    pub(crate) spool_bytes_max: u64,
+}
+
+/// The writer and all that it holds.
+pub(crate) struct Writer {
+    capture: Arc<Capture>,
+    spool: Spool,
+    naming: Naming,
+    pace: Pace,
+    /// The header of the next segment, but for its time.
+    header: Header,
+    parcels: UnboundedSender<Parcel>,
+    segment: Option<Segment>,
+    batch: Batch,
+    /// What the batch settles, recorded or dropped.
+    sequences: Vec<u64>,
+    /// Losses that no accounting line on disk names yet.
+    unreported: Losses,
+    outcome: Outcome,
+    retry_at: Option<Instant>,
+    leftovers_sent: bool,
+}
+
+/// The segment being written.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    file: SpoolFile,
+    header: Header,
+    totals: Totals,
+    opened: Instant,
+}
+
+/// What the writer did since the start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) recorded: u64,
+    pub(crate) dropped: BTreeMap<Reason, u64>,
+    pub(crate) sealed_last: bool,
+}
+
+impl Writer {
+    /// Creates the writer; `header` is that of the first segment, but for its time.
+    pub(crate) fn new(
+        capture: Arc<Capture>,
+        spool: Spool,
+        naming: Naming,
+        pace: Pace,
+        header: Header,
+        parcels: UnboundedSender<Parcel>,
+    ) -> Self {
+        Self {
+            capture,
+            spool,
+            naming,
+            pace,
+            header,
+            parcels,
+            segment: None,
+            batch: Batch::default(),
+            sequences: Vec::new(),
+            unreported: Losses::default(),
+            outcome: Outcome::default(),
+            retry_at: None,
+            leftovers_sent: false,
+        }
+    }
+
+    /// Writes until the end of the events.
+    pub(crate) fn run(mut self, events: &Receiver<Event>) -> Outcome {
+        let interval = self.pace.fsync_interval;
+        let mut due = Instant::now() + interval;
+        loop {
+            self.open();
+            match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.batch.bytes >= FRAME_BYTES {
+                self.flush(Occasion::Full);
+            }
+            if Instant::now() >= due {
+                self.capture.update_gauges();
+                self.flush(Occasion::Interval);
+                due = Instant::now() + interval;
+            }
+            if self.is_full() {
+                self.seal();
+            }
+        }
+        self.finish()
+    }
+
+    /// Opens a segment where there is none. Retried with every interval while the disk fails.
+    fn open(&mut self) {
+        let too_soon = self.retry_at.is_some_and(|at| Instant::now() < at);
+        if self.segment.is_some() || too_soon {
+            return;
+        }
+        if let Err(error) = self.try_open() {
+            self.disk_failed(&error);
+        }
+    }
+
+    fn try_open(&mut self) -> anyhow::Result<()> {
+        self.spool.ready()?;
+        if !self.leftovers_sent {
+            for leftover in self.spool.leftovers()? {
+                let bytes = std::fs::metadata(&leftover.path)?.len();
+                self.capture.metrics.spool_bytes.inc_by(signed(bytes));
+                // Fails only where the upload is gone, at the very end.
+                let _ = self.parcels.send(Parcel::Leftover(leftover));
+            }
+            self.leftovers_sent = true;
+        }
+        let mut header = self.header.clone();
+        header.opened_at = clock::now();
+        let mut file = self.spool.create(&header.boot, header.sequence)?;
+        let mut frame = Vec::new();
+        let appended = segment::write_frame(&mut frame, &[Line::Header(header.clone())])
+            .and_then(|()| file.append(&frame));
+        if let Err(error) = appended {
+            // The next attempt writes the same name; what is left of this one holds nothing.
+            let _ = std::fs::remove_file(&file.path);
+            return Err(error.into());
+        }
+        self.capture.metrics.spool_bytes.inc_by(signed(file.bytes));
+        self.header.sequence += 1;
+        let totals = Totals::default();
+        self.segment = Some(Segment { file, header, totals, opened: Instant::now() });
+        Ok(())
+    }
+
+    /// Adds an event to the batch, or counts it.
+    fn take(&mut self, event: Event) {
+        self.capture.metrics.queue_exchanges.dec();
+        let (sequence, calls) = match &event {
+            Event::Exchange(closed) => (Some(closed.sequence), closed.calls.len() as u64),
+            _ => (None, 1),
+        };
+        let exchanges = u64::from(sequence.is_some());
+        let full = self.capture.metrics.spool_bytes.get() >= signed(self.pace.spool_bytes_max);
+        let ready = if full {
+            Err(Reason::SpoolBytesMax)
+        } else {
+            let line = caught(|| batch::line(event, &self.naming, &self.capture.metrics));
+            line.unwrap_or(Err(Reason::Panic))
+        };
+        match ready {
+            Ok(ready) => {
+                if let Of::Exchange { received_at, .. } = ready.of
+                    && self.would_overspan(received_at)
+                {
+                    self.flush(Occasion::Full);
+                    self.seal();
+                    self.open();
+                }
+                self.batch.push(ready);
+            }
+            Err(reason) => self.capture.account.drop_exchanges(reason, exchanges, calls),
+        }
+        self.sequences.extend(sequence);
+    }
+
+    fn would_overspan(&self, received_at: Timestamp) -> bool {
+        let written = self.segment.as_ref().and_then(|segment| segment.totals.received);
+        let span = self.batch.received.iter().fold(written, |span, at| Some(spanning(span, *at)));
+        let (first, last) = spanning(span, received_at);
+        span.is_some()
+            && SignedDuration::try_from(self.pace.segment_span_max)
+                .is_ok_and(|max| last.duration_since(first) > max)
+    }
+
+    /// Writes the batch as one frame, with its accounting line, and syncs it.
+    fn flush(&mut self, occasion: Occasion) -> bool {
+        self.unreported.add(self.capture.account.take_losses());
+        let has_news = !self.batch.lines.is_empty() || !self.unreported.is_empty();
+        if !has_news && matches!(occasion, Occasion::Interval | Occasion::Full) {
+            return true;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        // Settled before the watermark is read: they are in this frame, or counted as dropped.
+        self.capture.settle(&std::mem::take(&mut self.sequences));
+        let accounting = self.accounting(&batch, matches!(occasion, Occasion::Last));
+        match self.append(&batch, &accounting) {
+            Ok(()) => {
+                self.disk_recovered();
+                self.outcome.recorded += batch.exchanges();
+                for (reason, count) in std::mem::take(&mut self.unreported).exchanges {
+                    *self.outcome.dropped.entry(reason).or_default() += count;
+                }
+                self.outcome.sealed_last |= accounting.last;
+                self.capture.metrics.exchanges_recorded.inc_by(batch.exchanges());
+                true
+            }
+            Err(error) => {
+                let (exchanges, calls) = (batch.exchanges(), batch.call_count());
+                self.capture.account.drop_exchanges(Reason::Disk, exchanges, calls);
+                self.disk_failed(&error);
+                false
+            }
+        }
+    }
+
+    fn accounting(&self, batch: &Batch, last: bool) -> Accounting {
+        let dropped = &self.unreported.exchanges;
+        let tally = Tally {
+            observed: batch.exchanges() + dropped.values().sum::<u64>(),
+            recorded: batch.exchanges(),
+            sampled_out: 0,
+            dropped: dropped.iter().map(|(why, n)| (why.as_str().to_owned(), *n)).collect(),
+        };
+        Accounting {
+            sealed_through: self.capture.watermark(),
+            at: clock::now(),
+            last,
+            strata: BTreeMap::from([(STRATUM.to_owned(), tally)]),
+            calls: Calls { dropped: self.unreported.calls, ..batch.calls.clone() },
+        }
+    }
+
+    fn append(&mut self, batch: &Batch, accounting: &Accounting) -> anyhow::Result<()> {
+        let segment = self.segment.as_mut().ok_or_else(|| anyhow::anyhow!("no segment is open"))?;
+        let last = to_raw_value(&Line::Accounting(accounting.clone()))?;
+        let lines: Vec<&RawValue> =
+            batch.lines.iter().chain([&last]).map(|line| &**line).collect();
+        let mut frame = Vec::new();
+        segment::write_frame(&mut frame, &lines)?;
+        segment.file.append(&frame)?;
+        for received_at in &batch.received {
+            segment.totals.add_exchange(*received_at);
+        }
+        segment.totals.ambient += batch.ambient;
+        segment.totals.add_accounting(accounting);
+        self.capture.metrics.spool_bytes.inc_by(signed(frame.len() as u64));
+        self.capture.metrics.segment_bytes.inc_by(frame.len() as u64);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.segment.as_ref().is_some_and(|segment| {
+            segment.opened.elapsed() >= self.pace.segment_age_max
+                || segment.file.bytes >= self.pace.segment_bytes_max
+        })
+    }
+
+    /// Ends the segment with an accounting line and hands it over.
+    fn seal(&mut self) {
+        // Where this frame fails, the segment ends with the accounting line of the frame before it.
+        self.flush(Occasion::Seal);
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(Segment { file, header, totals, .. }) =
+            self.segment.take_if(|segment| segment.totals.is_accounted())
+        {
+            self.capture.metrics.segments_sealed.inc();
+            let sealed = Sealed { file, header, totals };
+            // Fails only where the upload is gone; the file stays and the next start finds it.
+            let _ = self.parcels.send(Parcel::Sealed(sealed));
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        // A last check that does not rest on the same counters: what was received and is nowhere else was lost.
+        self.unreported.add(self.capture.account.take_losses());
+        let known = self.outcome.recorded
+            + self.batch.exchanges()
+            + self.outcome.dropped.values().sum::<u64>()
+            + self.unreported.exchanges.values().sum::<u64>();
+        let lost = self.capture.account.observed().saturating_sub(known);
+        self.capture.account.drop_exchanges(Reason::Shutdown, lost, 0);
+        self.retry_at = None;
+        self.open();
+        // The second attempt reports what the first could not write.
+        if !self.flush(Occasion::Last) {
+            self.flush(Occasion::Last);
+        }
+        self.hand_over();
+        self.unreported.add(self.capture.account.take_losses());
+        for (reason, count) in std::mem::take(&mut self.unreported).exchanges {
+            *self.outcome.dropped.entry(reason).or_default() += count;
+        }
+        self.outcome
+    }
+
+    fn disk_failed(&mut self, error: &anyhow::Error) {
+        if self.retry_at.is_none() {
+            tracing::error!(error = format!("{error:#}"), "recording pauses: the spool fails");
+        }
+        self.retry_at = Some(Instant::now() + self.pace.fsync_interval);
+    }
+
+    fn disk_recovered(&mut self) {
+        if self.retry_at.take().is_some() {
+            tracing::info!("recording goes on: the spool works again");
+        }
+    }
+}
+
+/// Why a frame is written.
+#[derive(Clone, Copy, Debug)]
+enum Occasion {
+    Interval,
+    Full,
+    Seal,
+    Last,
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

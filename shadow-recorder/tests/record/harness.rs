@@ -1,0 +1,240 @@
+//! The real binary between real sockets: an origin and upstreams that a test scripts, a client, and the store read back.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sha2::{Digest, Sha256};
+use shadow_recorder::exchange::{Ambient, Exchange};
+use shadow_recorder::manifest::Manifest;
+use shadow_recorder::segment::{Line, Reader, Tally};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Nothing in these tests takes this long unless it is broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The egress addresses, known to the origin once the recorder runs.
+pub(crate) type Egress = Arc<OnceLock<BTreeMap<String, SocketAddr>>>;
+
+/// A recorder as its own process.
+pub(crate) struct Sidecar {
+    pub(crate) child: Child,
+    pub(crate) clients: SocketAddr,
+    pub(crate) egress: BTreeMap<String, SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) folder: PathBuf,
+}
+
+impl Sidecar {
+    /// Starts a recorder in `folder`, in front of `origin`, with the upstreams; `more` is added to `[recorder]`.
+    pub(crate) async fn start(
+        folder: &Path,
+        origin: SocketAddr,
+        upstreams: &[(&str, SocketAddr)],
+        more: &str,
+    ) -> Self {
+        write_config(folder, origin, upstreams, more);
+        let binary = env!("CARGO_BIN_EXE_shadow-recorder");
+        Self::run(folder, Command::new(binary)).await
+    }
+
+    /// Starts by a command that runs the recorder.
+    pub(crate) async fn run(folder: &Path, mut command: Command) -> Self {
+        let mut child = command
+            .arg("--config")
+            .arg(folder.join("shadow.toml"))
+            .env("SHADOW_LOG_FORMAT", "json")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut listening = BTreeMap::new();
+        while listening.is_empty() {
+            let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
+            let line: serde_json::Value =
+                serde_json::from_str(&line.expect("the recorder ended")).unwrap();
+            if let Some(text) = line["fields"]["listening"].as_str() {
+                let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
+                listening = pairs.map(|(n, at)| (n.to_owned(), at.parse().unwrap())).collect();
+            }
+        }
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                println!("{line}");
+            }
+        });
+        let (clients, admin) =
+            (listening.remove("[clients]").unwrap(), listening.remove("[admin]").unwrap());
+        Self { child, clients, egress: listening, admin, folder: folder.to_owned() }
+    }
+
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
+    }
+
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        timeout(DEADLINE, self.child.wait()).await.expect("the recorder stops").unwrap()
+    }
+
+    /// Stops it and reads what it stored.
+    pub(crate) async fn stop(mut self) -> Stored {
+        self.signal("-TERM").await;
+        let status = self.ended().await;
+        assert!(status.success(), "{status}");
+        Stored::read(&self.folder)
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) async fn until(&self, metric: &str, value: u64) {
+        let line = format!("{metric} {value}\n");
+        until(&line, async || {
+            let request = Request::get("/metrics").body(Full::default()).unwrap();
+            String::from_utf8_lossy(send(self.admin, request).await.body()).contains(&line)
+        })
+        .await;
+    }
+}
+
+/// Polls until a condition holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(timeout(DEADLINE, poll).await.is_ok(), "never: {what}");
+}
+
+pub(crate) fn write_config(
+    folder: &Path,
+    origin: SocketAddr,
+    upstreams: &[(&str, SocketAddr)],
+    more: &str,
+) {
+    let mut text = format!(
+        "[service]\nname = \"ledger\"\nbuild = \"p1\"\n[store]\ndirectory = \"store\"\n[recorder]\n\
+         listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nforward_to = \"http://{origin}\"\n\
+         spool = \"spool\"\ninstance = \"pod-1\"\nfsync_interval = \"50ms\"\nlinger = \"50ms\"\n{more}\n"
+    );
+    for (name, at) in upstreams {
+        text += &format!(
+            "[[upstream]]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nforward_to = \"http://{at}\"\n"
+        );
+    }
+    std::fs::write(folder.join("shadow.toml"), text).unwrap();
+}
+
+/// What lies in the store: every segment committed by a manifest, checked against it.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) manifests: Vec<Manifest>,
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) ambient: Vec<Ambient>,
+    pub(crate) tally: Tally,
+    /// All segments, uncompressed, to be searched for what must not be there.
+    pub(crate) text: String,
+}
+
+impl Stored {
+    pub(crate) fn read(folder: &Path) -> Self {
+        let store = folder.join("store");
+        let mut stored = Self::default();
+        for path in files(&store).into_iter().filter(|p| p.to_string_lossy().ends_with(".json")) {
+            let manifest: Manifest =
+                serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            let bytes = std::fs::read(store.join(&manifest.segment)).unwrap();
+            let digest: String =
+                Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!((bytes.len() as u64, digest), (manifest.bytes, manifest.sha256.clone()));
+            stored.add(&bytes, manifest);
+        }
+        stored.exchanges.sort_by_key(|exchange| exchange.sequence);
+        stored
+    }
+
+    fn add(&mut self, bytes: &[u8], manifest: Manifest) {
+        let mut reader = Reader::<Line>::new(bytes);
+        let (mut tally, mut exchanges, mut ambient) = (Tally::default(), 0, 0);
+        while let Some(lines) = reader.next_frame() {
+            for line in lines {
+                self.text += &serde_json::to_string(&line).unwrap();
+                match line {
+                    Line::Header(header) => assert_eq!(header.sequence, manifest.sequence),
+                    Line::Exchange(exchange) => {
+                        exchanges += 1;
+                        self.exchanges.push(*exchange);
+                    }
+                    Line::Ambient(call) => {
+                        ambient += 1;
+                        self.ambient.push(*call);
+                    }
+                    Line::Accounting(line) => tally.add(&line.strata["all"]),
+                }
+            }
+        }
+        assert!(tally.balances(), "{tally:?}");
+        assert_eq!((exchanges, ambient), (manifest.exchanges, manifest.ambient));
+        assert_eq!(tally.recorded, exchanges);
+        assert_eq!(manifest.strata.get("all").cloned().unwrap_or_default(), tally);
+        self.tally.add(&tally);
+        self.manifests.push(manifest);
+    }
+
+    /// Returns the one exchange.
+    pub(crate) fn only(&self) -> &Exchange {
+        assert_eq!(self.exchanges.len(), 1, "{:?}", self.tally);
+        &self.exchanges[0]
+    }
+}
+
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Serves HTTP by a function until the test ends.
+pub(crate) async fn server<F>(answer: F) -> SocketAddr
+where
+    F: AsyncFn(Request<Bytes>) -> Response<Full<Bytes>> + Send + Sync + Clone + 'static,
+    for<'a> F::CallRefFuture<'a>: Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answer = answer.clone();
+                async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    Ok::<_, hyper::Error>(answer(Request::from_parts(head, body)).await)
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}

@@ -1,0 +1,110 @@
+//! Answers to calls that belong to no exchange: token fetches, timers, cache refreshes. Pure.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use shadow_recorder::config::recorder::Upstream;
+use shadow_recorder::exchange::{Ambient, Request, UpstreamCall};
+
+use crate::matching::differences;
+
+/// The recorded ambient calls, by upstream, method and target.
+#[derive(Debug, Default)]
+pub struct AmbientCalls {
+    calls: HashMap<(String, String, String), Vec<Ambient>>,
+}
+
+impl AmbientCalls {
+    /// Adds a recorded call; one whose answer was not stored cannot answer anything.
+    pub fn add(&mut self, ambient: Ambient) {
+        if ambient.call.response.as_ref().is_some_and(|response| response.body.omitted.is_some()) {
+            return;
+        }
+        let UpstreamCall { name, request, .. } = &ambient.call;
+        let key = (name.clone(), request.method.clone(), request.target.clone());
+        let calls = self.calls.entry(key).or_default();
+        let at = calls.partition_point(|earlier| earlier.at <= ambient.at);
+        calls.insert(at, ambient);
+    }
+
+    /// Finds the latest identical call recorded at or before `at` and at most the upstream's `ambient_age_max` old.
+    pub fn find(
+        &self,
+        upstream: &Upstream,
+        call: &Request,
+        at: Timestamp,
+    ) -> Option<&UpstreamCall> {
+        let age_max = signed(upstream.ambient_age_max?);
+        let calls =
+            self.calls.get(&(upstream.name.clone(), call.method.clone(), call.target.clone()))?;
+        let young_enough = |ambient: &&Ambient| at.duration_since(ambient.at) <= age_max;
+        let latest = calls[..calls.partition_point(|ambient| ambient.at <= at)]
+            .iter()
+            .rev()
+            .take_while(young_enough);
+        let mut identical =
+            latest.filter(|ambient| differences(upstream, &ambient.call.request, call).is_empty());
+        identical.next().map(|ambient| &ambient.call)
+    }
+}
+
+/// Returns the duration with a sign, saturating.
+pub fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shadow_recorder::config::recorder::Origin;
+    use shadow_recorder::exchange::{Attribution, Body, End};
+
+    fn call(target: &str) -> Request {
+        Request {
+            method: "GET".into(),
+            target: target.into(),
+            version: "HTTP/1.1".into(),
+            headers: vec![],
+            body: Body::default(),
+        }
+    }
+
+    #[test]
+    fn the_latest_answer_before_the_exchange_is_taken_while_it_is_young_enough() {
+        let second = |s: i64| Timestamp::from_second(s).unwrap();
+        let upstream = Upstream {
+            name: "auth".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            forward_to: Origin::parse("http://auth").unwrap(),
+            sink: false,
+            ambient_age_max: Some(Duration::from_secs(10)),
+            match_headers: vec![],
+            volatile: vec![],
+        };
+        let mut recorded = AmbientCalls::default();
+        for (at, offset_us) in [(20, 2), (10, 1), (30, 3)] {
+            let request = call("/token");
+            let call = UpstreamCall {
+                name: "auth".into(),
+                offset_us,
+                duration_us: 0,
+                request,
+                response: None,
+                end: End::Complete,
+            };
+            recorded.add(Ambient { at: second(at), attribution: Attribution::Unattributed, call });
+        }
+        let found = |target, at| {
+            recorded.find(&upstream, &call(target), second(at)).map(|call| call.offset_us)
+        };
+        assert_eq!(found("/token", 9), None, "never one from the future");
+        assert_eq!(found("/token", 10), Some(1));
+        assert_eq!(found("/token", 29), Some(2));
+        assert_eq!(found("/token", 40), Some(3));
+        assert_eq!(found("/token", 41), None, "too old");
+        assert_eq!(found("/other", 29), None);
+        let never = Upstream { ambient_age_max: None, ..upstream.clone() };
+        assert!(recorded.find(&never, &call("/token"), second(10)).is_none());
+    }
+}

@@ -1,0 +1,159 @@
+//! The command line: from arguments to a request, and from a result to words.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::config::{self, ConfigError, Document};
+
+use crate::config::Config;
+use crate::progress::Printer;
+use crate::run::{Run, RunId, State};
+use crate::store::RunStore;
+use crate::{RunError, RunRequest};
+
+/// Replays recorded production exchanges against a release candidate.
+#[derive(Debug, Parser)]
+#[command(name = "shadow-replayer", version)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = "shadow.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replay a time range against a candidate; prints the RunID.
+    Run(Replay),
+    /// Compare the kept answers of a run again, for a changed mapping; makes a new journal revision.
+    Compare {
+        /// The run, as printed by `run`.
+        #[arg(long, value_name = "RUNID")]
+        run: RunId,
+    },
+}
+
+/// A candidate and a time range.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Replay {
+    /// Where the candidate listens: http://HOST:PORT.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse)]
+    pub candidate: Origin,
+    /// The candidate's build, as the pipeline names it.
+    #[arg(long, value_name = "ID")]
+    pub build: String,
+    /// The first instant of the range, for example 2026-11-20T07:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: Timestamp,
+    /// The instant after the range.
+    #[arg(long, value_name = "TIME")]
+    pub to: Timestamp,
+}
+
+impl From<Replay> for RunRequest {
+    fn from(replay: Replay) -> Self {
+        let Replay { candidate, build, from, to } = replay;
+        Self { candidate, build, from, to }
+    }
+}
+
+/// Exit code for usage and configuration errors, from sysexits.h.
+pub const USAGE: u8 = 64;
+/// Exit code for internal errors, from sysexits.h.
+pub const INTERNAL: u8 = 70;
+
+/// Carries out a command; returns the exit code.
+pub async fn execute(args: Args) -> anyhow::Result<u8> {
+    let text = config::read(&args.config)?;
+    let document = Document::parse(&args.config, &text, config::process_environment)?;
+    let config = Config::take(&document);
+    document.finish()?;
+    let config =
+        config.context("the configuration was read without a mistake and yet is incomplete")?;
+    let printer = Printer::default();
+    match args.command {
+        Command::Run(replay) => {
+            let run =
+                crate::run(&config, &replay.into(), &|progress| printer.print(progress)).await?;
+            let runs = RunStore::open(&config.replay.database).await?;
+            let shards = runs.shards(&run.id, 1).await?;
+            Ok(report(&run, &args.config, shards.into_iter().filter_map(|shard| shard.tally)))
+        }
+        Command::Compare { run } => {
+            let revision =
+                crate::compare_again(&config, &run, &|progress| printer.print(progress)).await?;
+            say(&format!("{run}"));
+            note(&format!("journal revision {revision} of run {run} is written"));
+            next(&run, &args.config);
+            Ok(0)
+        }
+    }
+}
+
+/// Maps an error to its exit code.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let usage = error.is::<ConfigError>()
+        || error.downcast_ref::<RunError>().is_some_and(RunError::is_usage);
+    if usage { USAGE } else { INTERNAL }
+}
+
+/// Tells what a run came to: the RunID alone on standard output, the rest on standard error.
+fn report(
+    run: &Run,
+    config: &std::path::Path,
+    shards: impl Iterator<Item = crate::run::Tally>,
+) -> u8 {
+    say(&run.id.to_string());
+    let mut tally = crate::run::Tally::default();
+    shards.for_each(|shard| tally.add(&shard));
+    if let Some(failure) = &run.failure {
+        note(&format!("run {} failed: {failure}", run.id));
+        return 2;
+    }
+    note(&format!(
+        "run {} is {}: {} exchanges: {} matched, {} different, {} errored, {} unverified, {} filtered",
+        run.id,
+        run.state.word(),
+        tally.recorded,
+        tally.matched,
+        tally.different,
+        tally.errored,
+        tally.unverified,
+        tally.filtered
+    ));
+    for gap in run.evidence.gaps.iter().chain(&tally.losses) {
+        note(&format!("not covered: {gap}"));
+    }
+    next(&run.id, config);
+    if run.state == State::Finished { 0 } else { 2 }
+}
+
+fn next(run: &RunId, config: &std::path::Path) {
+    note(&format!("next: shadow-analyzer --config {} certify --run {run}", config.display()));
+}
+
+#[expect(clippy::print_stdout, reason = "the RunID is what a script reads from this program")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,221 @@
+//! Compares production's answer to one exchange with the candidate's: from two answers to one row of the journal. Pure.
+
+use std::borrow::Cow;
+
+use shadow_recorder::exchange::{End, Exchange, Request, UpstreamCall};
+use shadow_recorder::ledger::{Answered, Mapping, Reading, Transaction};
+
+use crate::answer::{Answer, Failure};
+use crate::journal::{Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
+use crate::pairing;
+
+/// What one exchange came to, before it is written.
+struct Result {
+    outcome: Outcome,
+    reason: Option<String>,
+    blame: Option<Blame>,
+    entries: Vec<EntryRow>,
+    newly_unbalanced: i32,
+    transactions: Option<(String, String)>,
+}
+
+/// Returns the journal's row of an exchange that was replayed.
+pub fn compare(recorded: &Exchange, answer: &Answer, mapping: &Mapping) -> ExchangeRow {
+    let primary = read_primary(recorded, mapping);
+    let result = match &primary {
+        Err(why) => unverified(&[], why.clone()),
+        Ok(transactions) => judge(recorded, answer, mapping, transactions),
+    };
+    let money_known = primary.is_ok();
+    row(recorded, Some(answer), mapping, money_known, result)
+}
+
+/// Returns the journal's row of an exchange that a filter left out, with its money.
+pub fn filtered(recorded: &Exchange, mapping: &Mapping, reason: String) -> ExchangeRow {
+    let primary = read_primary(recorded, mapping);
+    let booked = primary.as_ref().map_or(&[][..], Primary::transactions);
+    let result = Result { outcome: Outcome::Filtered, blame: None, ..unverified(booked, reason) };
+    row(recorded, None, mapping, primary.is_ok(), result)
+}
+
+/// Production's side: what it booked, or that it failed.
+enum Primary {
+    Booked(Vec<Transaction>),
+    Failed,
+}
+
+impl Primary {
+    fn transactions(&self) -> &[Transaction] {
+        match self {
+            Self::Booked(transactions) => transactions,
+            Self::Failed => &[],
+        }
+    }
+}
+
+fn read_primary(recorded: &Exchange, mapping: &Mapping) -> std::result::Result<Primary, String> {
+    let Some(response) = &recorded.response else {
+        return Err("production's answer was not recorded".into());
+    };
+    match recorded.end {
+        End::Complete => {}
+        End::ClientAborted => {
+            return Err("the client went away before the end of production's answer".into());
+        }
+        End::UpstreamFailed => return Err("production broke off its answer".into()),
+        End::Truncated => {
+            return Err("the recorder stopped before the end of production's answer".into());
+        }
+    }
+    match read(mapping, &recorded.request, response.status, &response.body, &recorded.upstream) {
+        Reading::Booked(transactions) => Ok(Primary::Booked(transactions)),
+        Reading::Failed => Ok(Primary::Failed),
+        Reading::Unmapped(what) => Err(what),
+        Reading::Unparseable(what) => Err(format!("production's {what}")),
+    }
+}
+
+fn read(
+    mapping: &Mapping,
+    request: &Request,
+    status: u16,
+    body: &shadow_recorder::exchange::Body,
+    calls: &[UpstreamCall],
+) -> Reading {
+    let calls: Vec<(&str, &Request)> =
+        calls.iter().map(|call| (&*call.name, &call.request)).collect();
+    mapping.read(&Answered { request, status, body, calls: &calls })
+}
+
+/// Decides what an exchange came to, production's side being known. The order is the rule: whatever is not certain to be the
+/// candidate's own doing makes the exchange unverified, never a difference.
+fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Primary) -> Result {
+    let booked = primary.transactions();
+    if let Some(Failure::Harness(why)) = &answer.failure {
+        return unverified(booked, why.clone());
+    }
+    if let Some(miss) = answer.misses.first() {
+        let more = answer.misses.len() - 1;
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        return unverified(booked, format!("{miss}{more}"));
+    }
+    let response = match (&answer.response, &answer.failure) {
+        (Some(response), None) => response,
+        (_, Some(Failure::Candidate(why))) => return failed(primary, why.clone()),
+        (_, failure) => return unverified(booked, format!("no answer was kept ({failure:?})")),
+    };
+    let status = response.status;
+    if matches!(primary, Primary::Booked(_)) && matches!(status, 401 | 403) {
+        return unverified(
+            booked,
+            format!("the candidate refused the credentials with status {status}"),
+        );
+    }
+    let shadow = match read(mapping, &recorded.request, status, &response.body, &answer.calls) {
+        Reading::Booked(shadow) => shadow,
+        Reading::Failed if matches!(primary, Primary::Failed) => Vec::new(),
+        Reading::Failed => {
+            return failed(primary, format!("the candidate answered with status {status}"));
+        }
+        Reading::Unmapped(what) => {
+            return failed(primary, format!("the candidate's answer is not mapped: {what}"));
+        }
+        Reading::Unparseable(what) => return failed(primary, format!("the candidate's {what}")),
+    };
+    if !recorded.upstream.is_empty() && answer.hits == 0 {
+        return unverified(
+            booked,
+            "not recomputed: the candidate made none of the recorded upstream calls".into(),
+        );
+    }
+    let comparison = pairing::compare(booked, &shadow);
+    let equal = comparison.is_equal();
+    Result {
+        outcome: if equal { Outcome::Matched } else { Outcome::Different },
+        reason: None,
+        blame: None,
+        entries: comparison.rows,
+        newly_unbalanced: comparison.newly_unbalanced,
+        transactions: (!equal).then(|| (json(booked), json(&shadow))),
+    }
+}
+
+/// The candidate failed. Where production succeeded that counts as having booked nothing; where it failed too, as the same.
+fn failed(primary: &Primary, why: String) -> Result {
+    match primary {
+        Primary::Failed => Result {
+            outcome: Outcome::Matched,
+            reason: None,
+            blame: None,
+            entries: Vec::new(),
+            newly_unbalanced: 0,
+            transactions: None,
+        },
+        Primary::Booked(booked) => Result {
+            outcome: Outcome::Errored,
+            reason: Some(why),
+            blame: Some(Blame::Candidate),
+            entries: pairing::one_sided(booked, Source::Primary, Kind::Missing),
+            newly_unbalanced: 0,
+            transactions: Some((json(booked), "[]".into())),
+        },
+    }
+}
+
+fn unverified(booked: &[Transaction], why: String) -> Result {
+    Result {
+        outcome: Outcome::Unverified,
+        reason: Some(why),
+        blame: Some(Blame::Harness),
+        entries: pairing::one_sided(booked, Source::Primary, Kind::NotExamined),
+        newly_unbalanced: 0,
+        transactions: None,
+    }
+}
+
+fn json(transactions: &[Transaction]) -> String {
+    serde_json::to_string(transactions).expect("transactions have text keys only")
+}
+
+fn row(
+    recorded: &Exchange,
+    answer: Option<&Answer>,
+    mapping: &Mapping,
+    money_known: bool,
+    result: Result,
+) -> ExchangeRow {
+    let request = &recorded.request;
+    let rule =
+        mapping.rules.iter().find(|rule| rule.route.matches(&request.method, request.path()));
+    let route = rule.map_or_else(
+        || Cow::from(format!("{} {}", request.method, request.path())),
+        |r| r.route.to_string().into(),
+    );
+    let response = answer.and_then(|answer| answer.response.as_ref());
+    let long = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    ExchangeRow {
+        exchange_id: recorded.id.0.clone(),
+        occurred_at_us: recorded.received_at.as_microsecond(),
+        route: route.into_owned(),
+        outcome: result.outcome,
+        reason: result.reason,
+        blame: result.blame,
+        primary_status: recorded.response.as_ref().map(|response| response.status),
+        shadow_status: response.map(|response| response.status),
+        primary_duration_us: recorded.response.is_some().then(|| long(recorded.duration_us)),
+        shadow_duration_us: response.and(answer).map(|answer| long(answer.duration_us)),
+        upstream_hits: answer.map_or(0, |answer| count(answer.hits as usize)),
+        upstream_misses: answer.map_or(0, |answer| count(answer.misses.len())),
+        upstream_unused: answer.map_or(0, |answer| count(answer.unused as usize)),
+        newly_unbalanced: result.newly_unbalanced,
+        money_known,
+        pi: long(recorded.sample.pi),
+        stratum: recorded.sample.stratum.clone(),
+        entries: result.entries,
+        transactions: result.transactions,
+    }
+}
+
+#[cfg(test)]
+mod tests;

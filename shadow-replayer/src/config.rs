@@ -1,0 +1,138 @@
+//! `[replay]`, and the recorder's sections that a replay needs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use shadow_recorder::config::recorder::{Service, Upstream, service, store, upstreams};
+use shadow_recorder::config::{Document, Table};
+use shadow_recorder::ledger::Mapping;
+use shadow_recorder::ledger::config::mapping;
+use shadow_recorder::store::Store;
+
+/// What a replay is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The service.
+    pub service: Service,
+    /// Where captures lie and the journal is written.
+    pub store: Store,
+    /// The upstreams that the stub answers for.
+    pub upstreams: Vec<Upstream>,
+    /// How transactions are read.
+    pub mapping: Mapping,
+    /// The SHA-256 of the mapping as it is configured.
+    pub mapping_sha256: String,
+    /// `[replay]`.
+    pub replay: Replay,
+}
+
+/// `[replay]`.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// The run store's URL.
+    pub database: String,
+    /// Exchanges in flight at once. A candidate that propagates no trace context needs 1.
+    pub in_flight: usize,
+    /// How long the candidate may take to answer one exchange.
+    pub timeout: Duration,
+    /// How long the run waits for the candidate to accept connections.
+    pub candidate_wait: Duration,
+    /// How long after the end of the range the run waits for every instance to seal it.
+    pub watermark_wait: Duration,
+    /// How long after its answer the candidate may still make upstream calls that the recording has.
+    pub linger: Duration,
+    /// How far before the range a segment may begin that reaches into it: at least the recorder's `segment_span_max`.
+    pub lookback: Duration,
+    /// Bytes kept of one answer or upstream request of the candidate.
+    pub body_bytes_max: usize,
+    /// Segments of one shard.
+    pub shard_segments_max: usize,
+}
+
+const KNOWN: [&str; 10] = [
+    "database",
+    "in_flight",
+    "timeout",
+    "candidate_wait",
+    "watermark_wait",
+    "linger",
+    "lookback",
+    "body_bytes_max",
+    "shard_segments_max",
+    "stub",
+];
+
+impl Config {
+    /// Takes every section that a replay needs; mistakes are collected in the document.
+    pub fn take(document: &Document<'_>) -> Option<Self> {
+        let service = service(document);
+        let store = store(document);
+        let mut upstreams = upstreams(document);
+        let mapping_sha256 = hex(&Sha256::digest(document.canonical("ledger")));
+        let mapping = mapping(document);
+        let mut table = document.section("replay");
+        let replay = replay(&mut table);
+        if let Some(stub) = table.table("stub") {
+            listen_elsewhere(stub, &mut upstreams);
+        }
+        table.finish(&KNOWN);
+        Some(Self { service: service?, store: store?, upstreams, mapping, mapping_sha256, replay })
+    }
+}
+
+fn replay(table: &mut Table<'_, '_>) -> Replay {
+    let seconds = Duration::from_secs;
+    let number = |table: &mut Table<'_, '_>, key, default: usize| {
+        table
+            .integer(key, 1)
+            .map_or(default, |number| usize::try_from(number).unwrap_or(usize::MAX))
+    };
+    let database = table.text("database").map_or("sqlite:shadow.db".into(), |url| url.value);
+    let database = match database.strip_prefix("sqlite:") {
+        Some(path) => {
+            let path = table.document().resolve(path.trim_start_matches("//"));
+            format!("sqlite://{}?mode=rwc", path.display())
+        }
+        None => database,
+    };
+    Replay {
+        database,
+        in_flight: number(table, "in_flight", 4),
+        timeout: table.duration("timeout").unwrap_or(seconds(10)),
+        candidate_wait: table.duration("candidate_wait").unwrap_or(seconds(10)),
+        watermark_wait: table.duration("watermark_wait").unwrap_or(seconds(120)),
+        linger: table.duration("linger").unwrap_or(Duration::from_millis(200)),
+        lookback: table.duration("lookback").unwrap_or(seconds(3_600)),
+        body_bytes_max: number(table, "body_bytes_max", 1 << 20),
+        shard_segments_max: number(table, "shard_segments_max", 16),
+    }
+}
+
+/// `[replay.stub]`: where the stub listens instead of the recorder's egress address.
+fn listen_elsewhere(mut stub: Table<'_, '_>, upstreams: &mut [Upstream]) {
+    let names: Vec<String> = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+    for upstream in upstreams {
+        let address = stub.parsed(&upstream.name, |text| {
+            text.parse::<SocketAddr>()
+                .map_err(|_| format!("`{text}` is not an address: write IP:PORT"))
+        });
+        upstream.listen = address.unwrap_or(upstream.listen);
+    }
+    stub.finish(&names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// Writes bytes as lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Returns the upstreams by name.
+pub fn by_name(upstreams: &[Upstream]) -> BTreeMap<&str, &Upstream> {
+    upstreams.iter().map(|upstream| (&*upstream.name, upstream)).collect()
+}

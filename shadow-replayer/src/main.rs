@@ -1,0 +1,34 @@
+//! `shadow-replayer`: parse, trace, execute, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use shadow_replayer::cli::{self, Args};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            // clap's own 2 means "inconclusive" to a pipeline.
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(cli::USAGE) };
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("SHADOW_LOG")
+                .unwrap_or_else(|_| "warn".into()),
+        )
+        .init();
+    match cli::execute(args).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("shadow-replayer: {error:#}");
+            ExitCode::from(cli::exit_code(&error))
+        }
+    }
+}

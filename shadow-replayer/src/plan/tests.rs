@@ -1,0 +1,110 @@
+use super::*;
+use shadow_recorder::segment::Tally;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_780_000_000 + second).unwrap()
+}
+
+const RANGE: fn() -> Range = || Range { from: at(0), to: at(100) };
+
+fn manifest(boot: &str, sequence: u64, opened: i64, sealed: i64) -> Manifest {
+    Manifest {
+        format: FORMAT.into(),
+        version: VERSION,
+        service: "ledger".into(),
+        build: format!("build-{sequence}"),
+        instance: "pod".into(),
+        boot: boot.into(),
+        sequence,
+        segment: format!("{boot}-{sequence}"),
+        bytes: 1,
+        sha256: "00".into(),
+        opened_at: at(opened),
+        sealed_at: at(sealed),
+        sealed_through: at(sealed),
+        first_received_at: Some(at(opened)),
+        last_received_at: Some(at(sealed - 1)),
+        last: false,
+        torn: false,
+        exchanges: 5,
+        ambient: 0,
+        strata: BTreeMap::new(),
+        calls: Calls::default(),
+        census: None,
+    }
+}
+
+fn examined(manifests: &[Manifest]) -> Evidence {
+    examine(&Found { manifests: manifests.to_vec(), unreadable: vec![] }, RANGE())
+}
+
+#[test]
+fn a_range_is_covered_by_gapless_segments_that_are_sealed_through_its_end() {
+    let evidence = examined(&[manifest("a", 3, -10, 50), manifest("a", 4, 50, 100)]);
+    assert_eq!(evidence.gaps, Vec::<String>::new());
+    assert_eq!(evidence.segments.len(), 2);
+    assert_eq!(evidence.primary_build.as_deref(), Some("build-4"));
+}
+
+#[test]
+fn an_instance_that_has_not_sealed_the_range_is_named() {
+    let evidence = examined(&[manifest("a", 1, -10, 50), manifest("b", 1, -10, 101)]);
+    assert_eq!(evidence.gaps.len(), 1);
+    assert!(
+        evidence.gaps[0].starts_with("instance pod (boot a) has sealed only"),
+        "{:?}",
+        evidence.gaps
+    );
+}
+
+#[test]
+fn an_instance_that_stopped_cleanly_needs_to_seal_nothing_more() {
+    let stopped = Manifest { last: true, ..manifest("a", 1, -10, 50) };
+    assert_eq!(examined(&[stopped]).gaps, Vec::<String>::new());
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let evidence = examined(&[manifest("a", 1, -10, 30), manifest("a", 3, 60, 100)]);
+    assert_eq!(evidence.gaps, ["segment 2 of instance pod (boot a) is missing from the store"]);
+    let evidence = examined(&[manifest("a", 2, 10, 100)]);
+    assert_eq!(evidence.gaps, ["segment 1 of instance pod (boot a) is missing from the store"]);
+}
+
+#[test]
+fn what_a_crash_lost_is_named() {
+    let torn = Manifest { last: true, torn: true, ..manifest("a", 1, -10, 50) };
+    assert!(examined(&[torn]).gaps[0].contains("ended without a clean stop"));
+}
+
+#[test]
+fn a_boot_outside_the_range_proves_and_spoils_nothing() {
+    let before = Manifest { last: true, ..manifest("a", 1, -500, -400) };
+    let after = manifest("b", 1, 100, 150);
+    let evidence = examined(&[before, after]);
+    assert_eq!((evidence.gaps.len(), evidence.segments.len()), (0, 0));
+}
+
+#[test]
+fn what_production_dropped_is_counted_even_in_an_empty_segment() {
+    let tally = Tally {
+        observed: 3,
+        recorded: 1,
+        sampled_out: 0,
+        dropped: [("queue_full".to_owned(), 2)].into(),
+    };
+    let empty = Manifest {
+        first_received_at: None,
+        last_received_at: None,
+        strata: [("all".to_owned(), tally)].into(),
+        ..manifest("a", 1, -10, 100)
+    };
+    assert_eq!(examined(&[empty]).dropped, [("queue_full".to_owned(), 2)].into());
+}
+
+#[test]
+fn a_range_is_half_open() {
+    assert!(RANGE().contains(at(0)));
+    assert!(RANGE().contains(at(99)));
+    assert!(!RANGE().contains(at(100)));
+}

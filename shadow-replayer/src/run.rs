@@ -1,0 +1,228 @@
+//! A run: one replay of a time range against one candidate build, and its states.
+//!
+//! ```text
+//!            start             finish
+//! planned ─────────► replaying ────────► finished
+//!    │                   │
+//!    └───────────────────┴──── fail ───► failed       (nothing certifies a failed run)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shadow_recorder::segment::Calls;
+
+/// Names a run and everything derived from it: a `UUIDv7`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// Takes a fresh id.
+    pub fn new(id: uuid::Uuid) -> Self {
+        Self(id.to_string())
+    }
+
+    /// Makes a fresh id.
+    #[expect(clippy::disallowed_methods, reason = "a run is named once, when it is planned")]
+    pub fn fresh() -> Self {
+        Self::new(uuid::Uuid::now_v7())
+    }
+
+    /// Returns the id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = String;
+
+    // A RunID becomes part of keys and paths, so only a UUID is one.
+    fn from_str(text: &str) -> Result<Self, String> {
+        uuid::Uuid::try_parse(text)
+            .map(Self::new)
+            .map_err(|_| format!("`{text}` is not a RunID: it is printed by `shadow-replayer run`"))
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Its segments are frozen.
+    Planned,
+    /// Its shards are being replayed.
+    Replaying,
+    /// Every shard is finished and published.
+    Finished,
+    /// It could not be done; the reason is kept.
+    Failed,
+}
+
+/// What happens to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first shard is claimed.
+    Start,
+    /// The last shard is published.
+    Finish,
+    /// The run cannot go on.
+    Fail,
+}
+
+/// An event that the state does not allow.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a run that is {state:?} cannot {event:?}")]
+pub struct Illegal {
+    state: State,
+    event: Event,
+}
+
+impl State {
+    /// Returns the state after an event.
+    pub fn next(self, event: Event) -> Result<Self, Illegal> {
+        match (self, event) {
+            (Self::Planned | Self::Replaying, Event::Start) => Ok(Self::Replaying),
+            (Self::Replaying, Event::Finish) => Ok(Self::Finished),
+            (Self::Planned | Self::Replaying, Event::Fail) => Ok(Self::Failed),
+            (state, event) => Err(Illegal { state, event }),
+        }
+    }
+
+    /// Returns the word in the store.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Replaying => "replaying",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A run as the store holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Names it.
+    pub id: RunId,
+    /// The service.
+    pub service: String,
+    /// The candidate's build.
+    pub candidate_build: String,
+    /// Where the candidate answered.
+    pub candidate_url: String,
+    /// The range's first instant.
+    pub from: Timestamp,
+    /// The instant after the range.
+    pub to: Timestamp,
+    /// Where it stands.
+    pub state: State,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// When it was planned.
+    pub created_at: Timestamp,
+    /// When it finished or failed.
+    pub finished_at: Option<Timestamp>,
+    /// What the plan froze and found.
+    pub evidence: Evidence,
+}
+
+/// What the plan froze and found in the range.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The frozen segments, in the order in which they are replayed.
+    pub segments: Vec<FrozenSegment>,
+    /// The production build that the candidate is compared with; other builds' exchanges are filtered.
+    pub primary_build: Option<String>,
+    /// Exchanges lost in production while recording the frozen segments, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Exchanges that the sampling left out of the frozen segments.
+    pub sampled_out: u64,
+    /// Upstream calls of the frozen segments.
+    pub calls: Calls,
+    /// Why the range is not wholly covered: instances that had not sealed it, missing or damaged segments. Empty: covered.
+    pub gaps: Vec<String>,
+}
+
+/// A segment of a run. Its digest is verified when it is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenSegment {
+    /// Its key.
+    pub key: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Exchanges in it, inside the range or not.
+    pub exchanges: u64,
+}
+
+/// What an attempt at a shard counted. `recorded` is counted when an exchange is read, the others when it is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Exchanges read from the shard's segments within the range.
+    pub recorded: u64,
+    /// Both sides booked the same.
+    pub matched: u64,
+    /// They booked differently.
+    pub different: u64,
+    /// Left out by a filter.
+    pub filtered: u64,
+    /// The candidate failed where production succeeded.
+    pub errored: u64,
+    /// Could not be compared.
+    pub unverified: u64,
+    /// Why segments of the shard are not wholly evidence. Empty: all of it was read.
+    pub losses: Vec<String>,
+}
+
+impl Tally {
+    /// Adds another shard's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.recorded += other.recorded;
+        self.matched += other.matched;
+        self.different += other.different;
+        self.filtered += other.filtered;
+        self.errored += other.errored;
+        self.unverified += other.unverified;
+        self.losses.extend(other.losses.iter().cloned());
+    }
+
+    /// Returns whether every recorded exchange ended in exactly one outcome.
+    pub fn is_complete(&self) -> bool {
+        self.recorded
+            == self.matched + self.different + self.filtered + self.errored + self.unverified
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_once() {
+        assert_eq!(State::Planned.next(Event::Start), Ok(State::Replaying));
+        assert_eq!(State::Replaying.next(Event::Finish), Ok(State::Finished));
+        assert_eq!(State::Planned.next(Event::Fail), Ok(State::Failed));
+        assert!(State::Planned.next(Event::Finish).is_err());
+        for ended in [State::Finished, State::Failed] {
+            for event in [Event::Start, Event::Finish, Event::Fail] {
+                assert!(ended.next(event).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_id_is_a_uuid() {
+        assert!("../../etc".parse::<RunId>().is_err());
+        assert!("0197a1b2-0000-7000-8000-000000000001".parse::<RunId>().is_ok());
+    }
+}

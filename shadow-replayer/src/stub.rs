@@ -1,0 +1,349 @@
+//! The stub: listens where the candidate expects its upstreams and answers from the recording only.
+//!
+//! A call is looked up within its exchange by [`matching::find`], then among the ambient calls. Anything else is a miss: an error
+//! answer that says what differs, and the exchange becomes unverified. The stub has no client: it cannot reach a live system.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use shadow_recorder::config::recorder::Upstream;
+use shadow_recorder::exchange::{End, Exchange, Request, Response, UpstreamCall};
+use shadow_recorder::{body, redact, trace_context};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ambient::AmbientCalls;
+use crate::client;
+use crate::matching::{self, Miss};
+
+/// The running stub.
+#[derive(Debug)]
+pub struct Stub {
+    state: Arc<State>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What the candidate did upstream while an exchange was open.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The calls that were answered, in order.
+    pub calls: Vec<UpstreamCall>,
+    /// The calls that were not.
+    pub misses: Vec<Miss>,
+    /// Recorded calls that were answered.
+    pub hits: usize,
+    /// Recorded calls that were not made.
+    pub unused: usize,
+}
+
+/// A listener of the stub cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the stub for upstream {name} cannot listen at {listen}: stop what listens there (a recorder or another replay?) or set [replay.stub] {name} to another address"
+)]
+pub struct BindError {
+    name: String,
+    listen: SocketAddr,
+    source: std::io::Error,
+}
+
+#[derive(Debug)]
+struct State {
+    open: Mutex<HashMap<String, Open>>,
+    ambient: AmbientCalls,
+    // With one exchange in flight a call without trace context can only belong to it.
+    alone: bool,
+    body_bytes_max: usize,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Open {
+    trace_id: String,
+    received_at: Timestamp,
+    began: Instant,
+    recorded: Vec<UpstreamCall>,
+    used: Vec<bool>,
+    seen: Seen,
+}
+
+impl Stub {
+    /// Binds a listener per upstream and answers until it is stopped.
+    pub async fn start(
+        upstreams: &[Upstream],
+        ambient: AmbientCalls,
+        alone: bool,
+        body_bytes_max: usize,
+    ) -> Result<Self, BindError> {
+        let open = Mutex::default();
+        let state =
+            Arc::new(State { open, ambient, alone, body_bytes_max, changed: Notify::new() });
+        let stub = Self { state, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        for upstream in upstreams {
+            let listener = TcpListener::bind(upstream.listen).await.map_err(|source| {
+                BindError { name: upstream.name.clone(), listen: upstream.listen, source }
+            })?;
+            let accepting =
+                accept(listener, Arc::new(upstream.clone()), stub.state.clone(), stub.stop.clone());
+            stub.tasks.spawn(accepting);
+        }
+        Ok(stub)
+    }
+
+    /// Opens an exchange: its recorded calls are answered until it is closed.
+    pub fn open(&self, exchange: &Exchange, trace_id: &str) {
+        let began = Instant::now();
+        let open = Open {
+            trace_id: trace_id.into(),
+            received_at: exchange.received_at,
+            began,
+            used: vec![false; exchange.upstream.len()],
+            recorded: exchange.upstream.clone(),
+            seen: Seen::default(),
+        };
+        self.state.locked().insert(exchange.id.0.clone(), open);
+    }
+
+    /// Closes an exchange. Where recorded calls are still unused it waits up to `linger` for them.
+    pub async fn close(&self, exchange: &Exchange, linger: Duration) -> Seen {
+        let all_used = || {
+            self.state
+                .locked()
+                .get(&exchange.id.0)
+                .is_none_or(|open| open.used.iter().all(|used| *used))
+        };
+        let lingered = async {
+            loop {
+                let changed = self.state.changed.notified();
+                if all_used() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(linger, lingered).await;
+        let Some(open) = self.state.locked().remove(&exchange.id.0) else { return Seen::default() };
+        let hits = open.used.iter().filter(|used| **used).count();
+        Seen { hits, unused: open.used.len() - hits, ..open.seen }
+    }
+
+    /// Stops listening and ends every connection.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    upstream: Arc<Upstream>,
+    state: Arc<State>,
+    stop: CancellationToken,
+) {
+    let connections = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, upstream.name = upstream.name, "the stub cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        connections.spawn(serve(stream, upstream.clone(), state.clone(), stop.clone()));
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve(
+    stream: TcpStream,
+    upstream: Arc<Upstream>,
+    state: Arc<State>,
+    stop: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| {
+        let (upstream, state) = (upstream.clone(), state.clone());
+        async move { Ok::<_, Infallible>(state.answer(&upstream, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .half_close(true)
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // A connection that breaks is the candidate's affair; the calls it carried are accounted for.
+        _ = connection => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+type Answer = http::Response<Full<Bytes>>;
+
+impl State {
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<String, Open>> {
+        // The map is consistent between any two statements, so a panic elsewhere does not spoil it.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, upstream: &Upstream, request: http::Request<Incoming>) -> Answer {
+        let (head, incoming) = request.into_parts();
+        let carried = trace_context::read(&head.headers);
+        let coding = client::coding(&head.headers);
+        let Ok(whole) = Limited::new(incoming, self.body_bytes_max).collect().await else {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "the request's body is longer than [replay] body_bytes_max, or broke off",
+            );
+        };
+        let call = Request {
+            method: head.method.to_string(),
+            target: head.uri.path_and_query().map_or("/".into(), ToString::to_string),
+            version: format!("{:?}", head.version),
+            headers: redact::recorded(&head.headers),
+            body: body::decode(&whole.to_bytes(), coding.as_deref(), self.body_bytes_max),
+        };
+        let answer = self.look_up(upstream, &carried, call);
+        self.changed.notify_waiters();
+        answer
+    }
+
+    /// Answers a call from its exchange, else from the ambient calls, else as a miss.
+    fn look_up(
+        &self,
+        upstream: &Upstream,
+        carried: &trace_context::Carried,
+        call: Request,
+    ) -> Answer {
+        let mut open = self.locked();
+        let latest = open.values().map(|open| open.received_at).max();
+        let Some(exchange) = self.attribute(&mut open, carried) else {
+            let ambient = latest.and_then(|at| self.ambient.find(upstream, &call, at));
+            return ambient.map_or_else(|| doubtful(&mut open, upstream, &call), recorded_answer);
+        };
+        match matching::find(upstream, &exchange.recorded, &exchange.used, &call) {
+            Ok(at) => {
+                exchange.used[at] = true;
+                if let Some(why) = exchange.recorded[at]
+                    .response
+                    .as_ref()
+                    .and_then(|response| response.body.omitted)
+                {
+                    let call = format!("{} {}", call.method, call.target);
+                    let differs = format!("the recorded answer's body was not stored ({why:?})");
+                    return missed(
+                        exchange,
+                        Miss { upstream: upstream.name.clone(), call, nearest: None, differs },
+                    );
+                }
+                let answer = recorded_answer(&exchange.recorded[at]);
+                let recorded = exchange.recorded[at].clone();
+                let offset_us =
+                    u64::try_from(exchange.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                exchange.seen.calls.push(UpstreamCall {
+                    offset_us,
+                    duration_us: 0,
+                    request: call,
+                    ..recorded
+                });
+                answer
+            }
+            Err(miss) => match self.ambient.find(upstream, &call, exchange.received_at) {
+                Some(ambient) => recorded_answer(ambient),
+                None => missed(exchange, miss),
+            },
+        }
+    }
+
+    /// Finds the exchange of a call with certainty: by the id in `tracestate`, by the trace id, or as the only one in flight.
+    fn attribute<'o>(
+        &self,
+        open: &'o mut HashMap<String, Open>,
+        carried: &trace_context::Carried,
+    ) -> Option<&'o mut Open> {
+        let by_id = carried.exchange.as_ref().filter(|id| open.contains_key(*id)).cloned();
+        let by_trace = || {
+            open.iter()
+                .find(|(_, open)| carried.trace_id.as_ref() == Some(&open.trace_id))
+                .map(|(id, _)| id.clone())
+        };
+        let alone =
+            || (self.alone && open.len() == 1).then(|| open.keys().next().cloned()).flatten();
+        let id = by_id.or_else(by_trace).or_else(alone)?;
+        open.get_mut(&id)
+    }
+}
+
+/// A call that no exchange certainly made spoils all that are open: any of them may have needed it.
+fn doubtful(open: &mut HashMap<String, Open>, upstream: &Upstream, call: &Request) -> Answer {
+    let miss = Miss {
+        upstream: upstream.name.clone(),
+        call: format!("{} {}", call.method, call.target),
+        nearest: None,
+        differs: format!(
+            "the call carries no trace context of an exchange and {} are in flight; set [replay] in_flight = 1 for a service that propagates none",
+            open.len()
+        ),
+    };
+    for exchange in open.values_mut() {
+        exchange.seen.misses.push(miss.clone());
+    }
+    error(StatusCode::BAD_GATEWAY, &miss.to_string())
+}
+
+fn missed(exchange: &mut Open, miss: Miss) -> Answer {
+    let answer = error(StatusCode::BAD_GATEWAY, &miss.to_string());
+    exchange.seen.misses.push(miss);
+    answer
+}
+
+fn recorded_answer(call: &UpstreamCall) -> Answer {
+    match &call.response {
+        Some(Response { status, headers, body }) if call.end == End::Complete => {
+            // A body that was not stored never comes here: it was made a miss, or not kept among the ambient calls.
+            let mut answer =
+                http::Response::new(Full::new(client::content(body).unwrap_or_default()));
+            *answer.status_mut() = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY);
+            let described =
+                ["content-length", "content-encoding", "transfer-encoding", "connection"];
+            for (name, value) in headers.iter().filter(|(name, _)| !described.contains(&&**name)) {
+                let bytes: Vec<u8> = value.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+                if let (Ok(name), Ok(value)) = (
+                    http::HeaderName::from_bytes(name.as_bytes()),
+                    http::HeaderValue::from_bytes(&bytes),
+                ) {
+                    answer.headers_mut().append(name, value);
+                }
+            }
+            answer
+        }
+        // The recorder answered for an upstream that failed; the replay fails the same way.
+        _ => error(StatusCode::BAD_GATEWAY, "production's call to this upstream failed"),
+    }
+}
+
+fn error(status: StatusCode, what: &str) -> Answer {
+    let body = serde_json::json!({ "error": format!("shadow stub: {what}") });
+    let mut answer = http::Response::new(Full::new(Bytes::from(body.to_string())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    answer
+}
