@@ -24,22 +24,15 @@
 //! only lines `primary` of kind `not_examined`: money that was not compared, and no difference. `money_known` is false where not
 //! even production's side could be read.
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::builder::{
-    ArrayBuilder, BooleanBuilder, Decimal128Builder, Int32Builder, Int64Builder, StringBuilder,
-    TimestampMicrosecondBuilder,
-};
-use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use shadow_recorder::ledger::Entry;
 
+mod table;
+
 use crate::run::RunId;
+use table::{DECIMALS, PRECISION, Table};
 
 /// The tables, in the order in which they are written.
 pub const TABLES: [&str; 3] = ["entry", "exchange", "difference"];
@@ -315,9 +308,6 @@ fn append_exchange(table: &mut Table, row: &ExchangeRow) {
     table.text(17, Some(&row.stratum));
 }
 
-const PRECISION: u8 = 38;
-const DECIMALS: i8 = 9;
-
 fn schema(further: &[(&str, DataType, bool)]) -> Schema {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let common = [
@@ -372,125 +362,6 @@ fn exchange_schema() -> Schema {
 
 fn difference_schema() -> Schema {
     schema(&[("source", DataType::Utf8, false), ("transactions", DataType::Utf8, false)])
-}
-
-/// Rows gathered before they become a batch: 8,192 rows of about 200 bytes.
-const BATCH_ROWS: usize = 8_192;
-
-/// One Parquet file with a builder per column. The position of a column is its position in the schema.
-struct Table {
-    schema: Arc<Schema>,
-    columns: Vec<Column>,
-    writer: ArrowWriter<File>,
-    rows: usize,
-}
-
-enum Column {
-    Text(StringBuilder),
-    Int(Int32Builder),
-    Long(Int64Builder),
-    Flag(BooleanBuilder),
-    Time(TimestampMicrosecondBuilder),
-    Money(Decimal128Builder),
-}
-
-impl Column {
-    fn of(kind: &DataType) -> Self {
-        match kind {
-            DataType::Int32 => Self::Int(Int32Builder::new()),
-            DataType::Int64 => Self::Long(Int64Builder::new()),
-            DataType::Boolean => Self::Flag(BooleanBuilder::new()),
-            DataType::Timestamp(..) => {
-                Self::Time(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
-            }
-            DataType::Decimal128(..) => Self::Money(
-                Decimal128Builder::new()
-                    .with_precision_and_scale(PRECISION, DECIMALS)
-                    .expect("38 and 9 are in range"),
-            ),
-            _ => Self::Text(StringBuilder::new()),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Text(builder) => ArrayBuilder::finish(builder),
-            Self::Int(builder) => ArrayBuilder::finish(builder),
-            Self::Long(builder) => ArrayBuilder::finish(builder),
-            Self::Flag(builder) => ArrayBuilder::finish(builder),
-            Self::Time(builder) => ArrayBuilder::finish(builder),
-            Self::Money(builder) => ArrayBuilder::finish(builder),
-        }
-    }
-}
-
-impl Table {
-    fn create(path: &Path, schema: Schema) -> Result<Self, JournalError> {
-        let schema = Arc::new(schema);
-        let file = File::create(path).map_err(JournalError::Create)?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .build();
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
-            .map_err(JournalError::Write)?;
-        let columns = schema.fields().iter().map(|field| Column::of(field.data_type())).collect();
-        Ok(Self { schema, columns, writer, rows: 0 })
-    }
-
-    fn text(&mut self, at: usize, value: Option<&str>) {
-        if let Column::Text(builder) = &mut self.columns[at] {
-            builder.append_option(value);
-        }
-    }
-
-    fn int(&mut self, at: usize, value: Option<i32>) {
-        if let Column::Int(builder) = &mut self.columns[at] {
-            builder.append_option(value);
-        }
-    }
-
-    fn long(&mut self, at: usize, value: Option<i64>) {
-        if let Column::Long(builder) = &mut self.columns[at] {
-            builder.append_option(value);
-        }
-    }
-
-    fn flag(&mut self, at: usize, value: bool) {
-        if let Column::Flag(builder) = &mut self.columns[at] {
-            builder.append_value(value);
-        }
-    }
-
-    fn time(&mut self, at: usize, value: i64) {
-        if let Column::Time(builder) = &mut self.columns[at] {
-            builder.append_value(value);
-        }
-    }
-
-    fn decimal(&mut self, at: usize, units: i128) {
-        if let Column::Money(builder) = &mut self.columns[at] {
-            builder.append_value(units);
-        }
-    }
-
-    fn end_row(&mut self) -> Result<(), JournalError> {
-        self.rows += 1;
-        if self.rows >= BATCH_ROWS { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), JournalError> {
-        let columns = self.columns.iter_mut().map(Column::finish).collect();
-        self.rows = 0;
-        // A value put into a column of another type would leave the columns of unequal length, which this refuses.
-        let batch =
-            RecordBatch::try_new(self.schema.clone(), columns).map_err(JournalError::Batch)?;
-        self.writer.write(&batch).map_err(JournalError::Write)
-    }
-
-    fn finish(mut self) -> Result<(), JournalError> {
-        self.flush()?;
-        self.writer.close().map(|_| ()).map_err(JournalError::Write)
-    }
 }
 
 #[cfg(test)]

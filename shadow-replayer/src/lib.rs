@@ -268,7 +268,7 @@ async fn refuse_production(
     let mut production: Vec<(String, String)> = config
         .upstreams
         .iter()
-        .map(|u| (format!("upstream {}", u.name), u.forward_to.to_string()))
+        .map(|u| (format!("upstream {}", u.name), u.forward_to.authority.to_string()))
         .collect();
     if let Some(newest) = found.manifests.iter().max_by_key(|manifest| manifest.sealed_at) {
         // A loopback address is the recorded host's own: here it is production only while that recorder still runs.
@@ -285,7 +285,7 @@ async fn refuse_production(
             );
         }
     }
-    match production.iter().find(|(_, address)| *address == candidate.to_string()) {
+    match production.iter().find(|(_, address)| *address == *candidate.authority.as_str()) {
         Some((what, _)) => Err(RunError::Usage(format!(
             "--candidate {candidate} is {what} in production, and a replay books money: give the address of the release candidate"
         ))),

@@ -58,7 +58,7 @@ pub async fn find(
             }
             match serde_json::from_slice::<Manifest>(&store.get(&key).await?) {
                 Ok(manifest) if manifest.format == FORMAT && manifest.version <= VERSION => {
-                    found.manifests.push(manifest)
+                    found.manifests.push(manifest);
                 }
                 Ok(manifest) => found
                     .unreadable

@@ -1,4 +1,9 @@
+use std::fs::File;
+use std::sync::Arc;
+
+use super::table::BATCH_ROWS;
 use super::*;
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
