@@ -12,11 +12,26 @@ use crate::pairing;
 /// What one exchange came to, before it is written.
 struct Result {
     outcome: Outcome,
-    reason: Option<String>,
+    why: Option<Why>,
     blame: Option<Blame>,
     entries: Vec<EntryRow>,
     newly_unbalanced: i32,
     transactions: Option<(String, String)>,
+}
+
+/// Why an exchange came out as it did: in the same words for the same cause, and the particulars.
+#[derive(Clone)]
+struct Why {
+    reason: Cow<'static, str>,
+    detail: Option<String>,
+}
+
+fn why(reason: impl Into<Cow<'static, str>>) -> Why {
+    Why { reason: reason.into(), detail: None }
+}
+
+fn because(reason: impl Into<Cow<'static, str>>, detail: String) -> Why {
+    Why { reason: reason.into(), detail: Some(detail) }
 }
 
 /// Returns the journal's row of an exchange that was replayed.
@@ -34,7 +49,8 @@ pub fn compare(recorded: &Exchange, answer: &Answer, mapping: &Mapping) -> Excha
 pub fn filtered(recorded: &Exchange, mapping: &Mapping, reason: String) -> ExchangeRow {
     let primary = read_primary(recorded, mapping);
     let booked = primary.as_ref().map_or(&[][..], Primary::transactions);
-    let result = Result { outcome: Outcome::Filtered, blame: None, ..unverified(booked, reason) };
+    let result =
+        Result { outcome: Outcome::Filtered, blame: None, ..unverified(booked, why(reason)) };
     row(recorded, None, mapping, primary.is_ok(), result)
 }
 
@@ -53,25 +69,25 @@ impl Primary {
     }
 }
 
-fn read_primary(recorded: &Exchange, mapping: &Mapping) -> std::result::Result<Primary, String> {
+fn read_primary(recorded: &Exchange, mapping: &Mapping) -> std::result::Result<Primary, Why> {
     let Some(response) = &recorded.response else {
-        return Err("production's answer was not recorded".into());
+        return Err(why("production's answer was not recorded"));
     };
     match recorded.end {
         End::Complete => {}
         End::ClientAborted => {
-            return Err("the client went away before the end of production's answer".into());
+            return Err(why("the client went away before the end of production's answer"));
         }
-        End::UpstreamFailed => return Err("production broke off its answer".into()),
+        End::UpstreamFailed => return Err(why("production broke off its answer")),
         End::Truncated => {
-            return Err("the recorder stopped before the end of production's answer".into());
+            return Err(why("the recorder stopped before the end of production's answer"));
         }
     }
     match read(mapping, &recorded.request, response.status, &response.body, &recorded.upstream) {
         Reading::Booked(transactions) => Ok(Primary::Booked(transactions)),
         Reading::Failed => Ok(Primary::Failed),
-        Reading::Unmapped(what) => Err(what),
-        Reading::Unparseable(what) => Err(format!("production's {what}")),
+        Reading::Unmapped(what) => Err(because("production's answer is not mapped", what)),
+        Reading::Unparseable(what) => Err(because("production's answer cannot be read", what)),
     }
 }
 
@@ -91,48 +107,54 @@ fn read(
 /// candidate's own doing makes the exchange unverified, never a difference.
 fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Primary) -> Result {
     let booked = primary.transactions();
-    if let Some(Failure::Harness(why)) = &answer.failure {
-        return unverified(booked, why.clone());
+    if let Some(Failure::Harness(what)) = &answer.failure {
+        return unverified(
+            booked,
+            because("the request could not be sent as recorded", what.clone()),
+        );
     }
     if let Some(miss) = answer.misses.first() {
+        let reason = format!(
+            "the candidate made a call to upstream {} that was not recorded",
+            miss.upstream
+        );
         let more = answer.misses.len() - 1;
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        return unverified(booked, format!("{miss}{more}"));
+        return unverified(booked, because(reason, format!("{miss}{more}")));
     }
-    let response = match (&answer.response, &answer.failure) {
-        (Some(response), None) => response,
-        (_, Some(Failure::Candidate(why))) => return failed(primary, why.clone()),
-        (_, failure) => return unverified(booked, format!("no answer was kept ({failure:?})")),
+    if let Some(Failure::Candidate(what)) = &answer.failure {
+        return failed(primary, because("the candidate did not answer", what.clone()));
+    }
+    let Some(response) = &answer.response else {
+        return unverified(booked, why("no answer was kept"));
     };
     let status = response.status;
     if matches!(primary, Primary::Booked(_)) && matches!(status, 401 | 403) {
-        return unverified(
-            booked,
-            format!("the candidate refused the credentials with status {status}"),
-        );
+        let reason = format!("the candidate refused the credentials with status {status}");
+        return unverified(booked, why(reason));
     }
     let shadow = match read(mapping, &recorded.request, status, &response.body, &answer.calls) {
         Reading::Booked(shadow) => shadow,
         Reading::Failed if matches!(primary, Primary::Failed) => Vec::new(),
         Reading::Failed => {
-            return failed(primary, format!("the candidate answered with status {status}"));
+            return failed(primary, why(format!("the candidate answered with status {status}")));
         }
         Reading::Unmapped(what) => {
-            return failed(primary, format!("the candidate's answer is not mapped: {what}"));
+            return failed(primary, because("the candidate's answer is not mapped", what));
         }
-        Reading::Unparseable(what) => return failed(primary, format!("the candidate's {what}")),
+        Reading::Unparseable(what) => {
+            return failed(primary, because("the candidate's answer cannot be read", what));
+        }
     };
     if !recorded.upstream.is_empty() && answer.hits == 0 {
-        return unverified(
-            booked,
-            "not recomputed: the candidate made none of the recorded upstream calls".into(),
-        );
+        let reason = "not recomputed: the candidate made none of the recorded upstream calls";
+        return unverified(booked, why(reason));
     }
     let comparison = pairing::compare(booked, &shadow);
     let equal = comparison.is_equal();
     Result {
         outcome: if equal { Outcome::Matched } else { Outcome::Different },
-        reason: None,
+        why: None,
         blame: None,
         entries: comparison.rows,
         newly_unbalanced: comparison.newly_unbalanced,
@@ -141,11 +163,11 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
 }
 
 /// The candidate failed. Where production succeeded that counts as having booked nothing; where it failed too, as the same.
-fn failed(primary: &Primary, why: String) -> Result {
+fn failed(primary: &Primary, why: Why) -> Result {
     match primary {
         Primary::Failed => Result {
             outcome: Outcome::Matched,
-            reason: None,
+            why: None,
             blame: None,
             entries: Vec::new(),
             newly_unbalanced: 0,
@@ -153,7 +175,7 @@ fn failed(primary: &Primary, why: String) -> Result {
         },
         Primary::Booked(booked) => Result {
             outcome: Outcome::Errored,
-            reason: Some(why),
+            why: Some(why),
             blame: Some(Blame::Candidate),
             entries: pairing::one_sided(booked, Source::Primary, Kind::Missing),
             newly_unbalanced: 0,
@@ -162,10 +184,10 @@ fn failed(primary: &Primary, why: String) -> Result {
     }
 }
 
-fn unverified(booked: &[Transaction], why: String) -> Result {
+fn unverified(booked: &[Transaction], why: Why) -> Result {
     Result {
         outcome: Outcome::Unverified,
-        reason: Some(why),
+        why: Some(why),
         blame: Some(Blame::Harness),
         entries: pairing::one_sided(booked, Source::Primary, Kind::NotExamined),
         newly_unbalanced: 0,
@@ -191,6 +213,8 @@ fn row(
         || Cow::from(format!("{} {}", request.method, request.path())),
         |r| r.route.to_string().into(),
     );
+    let (reason, detail) = result.why.map(|why| (why.reason.into_owned(), why.detail)).unzip();
+    let detail = detail.flatten();
     let response = answer.and_then(|answer| answer.response.as_ref());
     let long = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
@@ -199,7 +223,8 @@ fn row(
         occurred_at_us: recorded.received_at.as_microsecond(),
         route: route.into_owned(),
         outcome: result.outcome,
-        reason: result.reason,
+        reason,
+        detail,
         blame: result.blame,
         primary_status: recorded.response.as_ref().map(|response| response.status),
         shadow_status: response.map(|response| response.status),

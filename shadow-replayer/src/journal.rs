@@ -11,7 +11,7 @@
 //!             line_of_business, gl_account, currency  text      debit, credit  decimal(38, 9)
 //!             accounting_date, entity  text?   kind  text?      pi  int64, over 2⁵³
 //! exchange    run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
-//!             route, outcome, stratum  text    reason, blame    text?
+//!             route, outcome, stratum  text    reason, detail, blame  text?
 //!             primary_status, shadow_status  int32?             primary_duration_us, shadow_duration_us  int64?
 //!             upstream_hits, upstream_misses, upstream_unused, newly_unbalanced  int32
 //!             money_known          bool        pi  int64, over 2⁵³
@@ -173,8 +173,10 @@ pub struct ExchangeRow {
     pub route: String,
     /// How it came out.
     pub outcome: Outcome,
-    /// Why, where it is not plain.
+    /// Why, where it is not plain: the same words for the same cause, so that causes can be counted.
     pub reason: Option<String>,
+    /// The particulars of the reason in this exchange.
+    pub detail: Option<String>,
     /// Whose fault.
     pub blame: Option<Blame>,
     /// Production's status.
@@ -294,18 +296,19 @@ fn append_exchange(table: &mut Table, row: &ExchangeRow) {
     table.text(3, Some(&row.route));
     table.text(4, Some(row.outcome.word()));
     table.text(5, row.reason.as_deref());
-    table.text(6, row.blame.map(Blame::word));
-    table.int(7, row.primary_status.map(i32::from));
-    table.int(8, row.shadow_status.map(i32::from));
-    table.long(9, row.primary_duration_us);
-    table.long(10, row.shadow_duration_us);
-    table.int(11, Some(row.upstream_hits));
-    table.int(12, Some(row.upstream_misses));
-    table.int(13, Some(row.upstream_unused));
-    table.int(14, Some(row.newly_unbalanced));
-    table.flag(15, row.money_known);
-    table.long(16, Some(row.pi));
-    table.text(17, Some(&row.stratum));
+    table.text(6, row.detail.as_deref());
+    table.text(7, row.blame.map(Blame::word));
+    table.int(8, row.primary_status.map(i32::from));
+    table.int(9, row.shadow_status.map(i32::from));
+    table.long(10, row.primary_duration_us);
+    table.long(11, row.shadow_duration_us);
+    table.int(12, Some(row.upstream_hits));
+    table.int(13, Some(row.upstream_misses));
+    table.int(14, Some(row.upstream_unused));
+    table.int(15, Some(row.newly_unbalanced));
+    table.flag(16, row.money_known);
+    table.long(17, Some(row.pi));
+    table.text(18, Some(&row.stratum));
 }
 
 fn schema(further: &[(&str, DataType, bool)]) -> Schema {
@@ -345,6 +348,7 @@ fn exchange_schema() -> Schema {
         ("route", DataType::Utf8, false),
         ("outcome", DataType::Utf8, false),
         ("reason", DataType::Utf8, true),
+        ("detail", DataType::Utf8, true),
         ("blame", DataType::Utf8, true),
         ("primary_status", DataType::Int32, true),
         ("shadow_status", DataType::Int32, true),

@@ -118,18 +118,17 @@ impl Stub {
         self.state.locked().insert(exchange.id.0.clone(), open);
     }
 
-    /// Closes an exchange. Where recorded calls are still unused it waits up to `linger` for them.
+    /// Closes an exchange. Where recorded calls are still unused it waits up to `linger` for them, unless a miss has decided already.
     pub async fn close(&self, exchange: &Exchange, linger: Duration) -> Seen {
-        let all_used = || {
-            self.state
-                .locked()
-                .get(&exchange.id.0)
-                .is_none_or(|open| open.used.iter().all(|used| *used))
+        let decided = || {
+            self.state.locked().get(&exchange.id.0).is_none_or(|open| {
+                !open.seen.misses.is_empty() || open.used.iter().all(|used| *used)
+            })
         };
         let lingered = async {
             loop {
                 let changed = self.state.changed.notified();
-                if all_used() {
+                if decided() {
                     return;
                 }
                 changed.await;

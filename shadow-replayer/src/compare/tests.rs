@@ -76,7 +76,9 @@ fn answered(status: u16, body: &str) -> Answer {
 fn check(recorded: &Exchange, answer: &Answer, outcome: Outcome, reason: &str) -> ExchangeRow {
     let row = compare(recorded, answer, &mapping());
     assert_eq!(row.outcome, outcome, "{:?}", row.reason);
-    let given = row.reason.as_deref().unwrap_or("");
+    let given =
+        format!("{} {}", row.reason.as_deref().unwrap_or(""), row.detail.as_deref().unwrap_or(""));
+    let given = given.trim();
     assert!(given.contains(reason) && reason.is_empty() == given.is_empty(), "{given}");
     row
 }
@@ -154,7 +156,7 @@ fn production_that_cannot_be_read_is_unknown_money() {
     let unanswered = Exchange { response: None, ..recorded(200, "") };
     for (production, why) in [
         (unmapped, "no [[ledger]] for GET /trips/7"),
-        (recorded(200, "text"), "production's answer: the body is not JSON"),
+        (recorded(200, "text"), "answer: the body is not JSON"),
         (aborted, "the client went away"),
         (unanswered, "was not recorded"),
     ] {

@@ -40,6 +40,7 @@ fn row() -> ExchangeRow {
         route: "POST /trips".into(),
         outcome: Outcome::Different,
         reason: None,
+        detail: Some("why".into()),
         blame: None,
         primary_status: Some(201),
         shadow_status: None,
@@ -88,6 +89,7 @@ fn every_value_reads_back_exactly() {
     let column = |name: &str| exchanges.column_by_name(name).unwrap().clone();
     assert_eq!(column("outcome").as_string::<i32>().value(0), "different");
     assert_eq!(column("primary_status").as_primitive::<Int32Type>().value(0), 201);
+    assert_eq!(column("detail").as_string::<i32>().value(0), "why");
     assert!(column("shadow_status").is_null(0) && column("money_known").as_boolean().value(0));
 
     let differences = read(folder.path(), "difference");
