@@ -26,15 +26,13 @@ pub(crate) async fn serve(
     end: CancellationToken,
 ) {
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    tokio::time::sleep(crate::proxy::ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = end.cancelled() => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(crate::proxy::ACCEPT_PAUSE).await;
+            continue;
         };
         let (registry, draining) = (Arc::clone(&registry), draining.clone());
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {

@@ -4,16 +4,17 @@ use jiff::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::account::Reason;
-use crate::capture::{Call, Closed, Event};
+use crate::capture::Event;
 use crate::exchange::{Ambient, Attribution, Exchange, Sample, UpstreamCall};
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
+use crate::registry::{Call, Closed};
 use crate::segment::{Calls, FRAME_BYTES_MAX, Line};
 
 /// A frame is written at this size even before its time: 8 MiB, an eighth of what a reader accepts.
 pub(crate) const FRAME_BYTES: usize = 8 << 20;
 /// A line that would not leave a reader room for the rest of its frame is dropped.
-const LINE_BYTES_MAX: usize = FRAME_BYTES_MAX as usize / 2;
+const LINE_BYTES_MAX: u64 = FRAME_BYTES_MAX / 2;
 
 /// What the lines are made of beside what was seen.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ pub(crate) fn line(event: Event, naming: &Naming, metrics: &Metrics) -> Result<R
         Event::End => return Err(Reason::Shutdown),
     };
     let text = to_raw_value(&line).map_err(|_| Reason::Panic)?;
-    if text.get().len() > LINE_BYTES_MAX {
+    if text.get().len() as u64 > LINE_BYTES_MAX {
         return Err(Reason::LineBytesMax);
     }
     Ok(Ready { text, of })

@@ -17,8 +17,11 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Decodes a whole body from its `Content-Encoding` (all values of the field, joined by commas).
 pub fn decode(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Body {
     let coding = coding.map(str::trim).filter(|coding| !coding.is_empty());
-    let decoded =
-        if wire.len() > bytes_max { Err(Omission::OverLimit) } else { text(wire, coding, bytes_max) };
+    let decoded = if wire.len() > bytes_max {
+        Err(Omission::OverLimit)
+    } else {
+        text(wire, coding, bytes_max)
+    };
     let wire_bytes = wire.len() as u64;
     match decoded {
         Ok(text) => {
@@ -125,7 +128,10 @@ mod tests {
         ] {
             let body = decode(&wire, coding, 1000);
             assert_eq!(body.text.as_deref(), Some(TEXT), "{coding:?}");
-            assert_eq!((&*body.coding.unwrap_or_default(), body.wire_bytes), (coding.unwrap_or(""), wire.len() as u64));
+            assert_eq!(
+                (&*body.coding.unwrap_or_default(), body.wire_bytes),
+                (coding.unwrap_or(""), wire.len() as u64)
+            );
         }
         assert_eq!(decode(&BROTLI, Some("br"), 1000).text.as_deref(), Some("{\"amount\":1.10}"));
         assert_eq!(decode(b"", Some("gzip"), 1000).text.as_deref(), Some(""));

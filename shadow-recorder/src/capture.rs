@@ -4,7 +4,6 @@
 //! is attributed only with certainty: by the exchange id in its `tracestate`, or by a trace id that exactly one open exchange has.
 //! An exchange is *unsettled* until it is recorded or counted as dropped; what is unsettled holds back `sealed_through`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,18 +11,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::account::{Account, Reason};
-use crate::clock;
 use crate::exchange::{Attribution, ExchangeId};
 use crate::metrics::Metrics;
 use crate::observation::{Observation, RequestHead, Seen};
+use crate::registry::{Call, Closed, Registry};
 use crate::tee::{Memory, OnEnd, Tee};
 use crate::trace_context::Carried;
-
-/// A clock that steps back by no more than this stands still instead; a larger jump is followed.
-const STEP_BACK_MAX: SignedDuration = SignedDuration::from_secs(5);
 
 /// The limits of a capture, as configured.
 #[derive(Clone, Copy, Debug)]
@@ -55,49 +51,6 @@ pub(crate) enum Event {
     Stray { at: Timestamp, attribution: Attribution, upstream: Arc<str>, seen: Box<Seen> },
     /// Nothing will follow.
     End,
-}
-
-/// An exchange that is closed.
-#[derive(Debug)]
-pub(crate) struct Closed {
-    pub(crate) id: ExchangeId,
-    pub(crate) trace_id: String,
-    pub(crate) received_at: Timestamp,
-    pub(crate) sequence: u64,
-    pub(crate) seen: Seen,
-    /// In the order in which they began.
-    pub(crate) calls: Vec<Call>,
-}
-
-/// A call of an exchange.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) upstream: Arc<str>,
-    pub(crate) offset: Duration,
-    pub(crate) seen: Option<Seen>,
-}
-
-#[derive(Debug)]
-struct Open {
-    trace_id: String,
-    received_at: Timestamp,
-    sequence: u64,
-    started: Instant,
-    seen: Option<Seen>,
-    calls: Vec<Call>,
-    calls_in_progress: usize,
-    lingered: bool,
-}
-
-#[derive(Debug, Default)]
-struct Registry {
-    open: HashMap<String, Open>,
-    by_trace: HashMap<String, Vec<String>>,
-    // In order, because `linger` is the same for all.
-    lingering: VecDeque<(Instant, String)>,
-    unsettled: BTreeMap<u64, Timestamp>,
-    latest: Timestamp,
-    sequence: u64,
 }
 
 /// The open exchanges and the way to the writer.
@@ -152,21 +105,7 @@ impl Capture {
         }
         // The clock is read under the lock, so that `watermark` never runs ahead of an exchange about to be entered.
         let received_at = registry.now();
-        registry.sequence += 1;
-        let sequence = registry.sequence;
-        registry.unsettled.insert(sequence, received_at);
-        registry.by_trace.entry(trace_id.clone()).or_default().push(id.0.clone());
-        let open = Open {
-            trace_id,
-            received_at,
-            sequence,
-            started: Instant::now(),
-            seen: None,
-            calls: Vec::new(),
-            calls_in_progress: 0,
-            lingered: false,
-        };
-        registry.open.insert(id.0.clone(), open);
+        registry.enter(&id.0, trace_id, received_at);
         self.metrics.exchanges_open.inc();
         drop(registry);
         Some(Observation::new(Arc::clone(self), Ticket::Exchange(id.clone()), request))
@@ -318,7 +257,11 @@ impl Capture {
         self.metrics.exchanges_open.dec();
         let (sequence, calls) = (closed.sequence, closed.calls.len() as u64);
         let out_of_memory = closed.seen.is_out_of_memory()
-            || closed.calls.iter().filter_map(|call| call.seen.as_ref()).any(Seen::is_out_of_memory);
+            || closed
+                .calls
+                .iter()
+                .filter_map(|call| call.seen.as_ref())
+                .any(Seen::is_out_of_memory);
         let reason = if out_of_memory {
             Some(Reason::MemoryBytesMax)
         } else {
@@ -331,8 +274,7 @@ impl Capture {
     }
 
     fn submit_stray(&self, event: Event) {
-        let out_of_memory =
-            matches!(&event, Event::Stray { seen, .. } if seen.is_out_of_memory());
+        let out_of_memory = matches!(&event, Event::Stray { seen, .. } if seen.is_out_of_memory());
         if out_of_memory || self.enqueue(event).is_some() {
             self.account.drop_call();
         }
@@ -356,56 +298,5 @@ impl Capture {
     }
 }
 
-impl Registry {
-    fn now(&mut self) -> Timestamp {
-        let now = clock::now();
-        if now >= self.latest || self.latest.duration_since(now) > STEP_BACK_MAX {
-            self.latest = now;
-        }
-        self.latest
-    }
-
-    /// Says what is known of a call's exchange, and names it where it is certain.
-    fn attribution(&self, carried: &Carried) -> (Attribution, Option<String>) {
-        if let Some(id) = &carried.exchange {
-            // An id decides alone, also when its exchange is closed: another exchange of the same trace would be a guess.
-            return match self.open.contains_key(id) {
-                true => (Attribution::Attributed, Some(id.clone())),
-                false => (Attribution::Late, None),
-            };
-        }
-        let of_trace = carried.trace_id.as_ref().and_then(|trace| self.by_trace.get(trace));
-        match of_trace.map_or(&[][..], Vec::as_slice) {
-            [] => (Attribution::Unattributed, None),
-            [only] => (Attribution::Attributed, Some(only.clone())),
-            _ => (Attribution::Ambiguous, None),
-        }
-    }
-
-    fn close(&mut self, id: String) -> Option<Closed> {
-        let open = self.open.remove(&id)?;
-        self.forget_trace(&open.trace_id, &id);
-        let Open { trace_id, received_at, sequence, seen, calls, .. } = open;
-        Some(Closed { id: ExchangeId(id), trace_id, received_at, sequence, seen: seen?, calls })
-    }
-
-    /// Removes an exchange that will not be recorded; returns the number of its calls.
-    fn remove(&mut self, id: &str) -> Option<u64> {
-        let open = self.open.remove(id)?;
-        self.forget_trace(&open.trace_id, id);
-        self.unsettled.remove(&open.sequence);
-        Some(open.calls.len() as u64)
-    }
-
-    fn forget_trace(&mut self, trace_id: &str, id: &str) {
-        if let Some(ids) = self.by_trace.get_mut(trace_id) {
-            ids.retain(|other| other != id);
-            if !ids.iter().any(|id| self.open.contains_key(id)) {
-                self.by_trace.remove(trace_id);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -108,14 +108,11 @@ impl<'t> Document<'t> {
     pub fn sections(&self, name: &'static str) -> Vec<Table<'_, 't>> {
         let Some(mut value) = self.root.borrow_mut().remove(name) else { return Vec::new() };
         let at = value.span.start;
-        match value.take() {
-            ValueInner::Array(items) => {
-                items.into_iter().map(|item| self.table(name.into(), item)).collect()
-            }
-            _ => {
-                self.mistake(at, format!("write [[{name}]], not [{name}]: there may be several"));
-                Vec::new()
-            }
+        if let ValueInner::Array(items) = value.take() {
+            items.into_iter().map(|item| self.table(name.into(), item)).collect()
+        } else {
+            self.mistake(at, format!("write [[{name}]], not [{name}]: there may be several"));
+            Vec::new()
         }
     }
 
@@ -242,7 +239,7 @@ impl<'d, 't> Table<'d, 't> {
         match self.at {
             Some(at) => self.document.mistake(at, format!("{label}: `{key}` is missing")),
             None => {
-                self.document.mistake(0, format!("section {label} is missing; it needs `{key}`"))
+                self.document.mistake(0, format!("section {label} is missing; it needs `{key}`"));
             }
         }
     }
@@ -369,7 +366,7 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Reports what was not taken.
     pub fn finish(self, known: &[&str]) {
-        for (key, _) in &self.entries {
+        for key in self.entries.keys() {
             let hint = nearest(&key.name, known);
             self.document.mistake(
                 key.span.start,
@@ -405,7 +402,9 @@ fn canonical(value: &Value<'_>) -> serde_json::Value {
         ValueInner::Boolean(flag) => (*flag).into(),
         ValueInner::Array(items) => items.iter().map(canonical).collect(),
         // A map of serde_json is sorted by key.
-        ValueInner::Table(table) => table.iter().map(|(key, value)| (key.name.to_string(), canonical(value))).collect(),
+        ValueInner::Table(table) => {
+            table.iter().map(|(key, value)| (key.name.to_string(), canonical(value))).collect()
+        }
     }
 }
 

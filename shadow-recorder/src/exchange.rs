@@ -159,7 +159,7 @@ pub enum Attribution {
     Ambiguous,
     /// The call carries no trace context, or one that no open exchange has.
     Unattributed,
-    /// The call names an exchange that was already closed.
+    /// The call names an exchange that was already closed, or that is not recorded.
     Late,
 }
 

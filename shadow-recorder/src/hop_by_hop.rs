@@ -110,15 +110,11 @@ mod tests {
     fn check(fields: &[(&'static str, &'static str)], expect: &[(&str, &str)]) {
         let mut headers: HeaderMap = fields
             .iter()
-            .map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
         strip_request(&mut headers);
-        let left: Vec<(&str, &str)> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
-            .collect();
+        let left: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(left, expect);
     }
 

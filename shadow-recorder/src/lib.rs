@@ -2,7 +2,7 @@
 //!
 //! # The data path
 //!
-//! A client's connection is accepted by [`proxy`]. Each request passes three layers: `record` copies the head, names the exchange in
+//! A client's connection is accepted by `proxy`, with a deadline for each request's head. Each request passes three layers: `record` copies the head, names the exchange in
 //! the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the service.
 //! The answer comes back the same way, streaming. The service's own calls enter by an egress listener per upstream
 //! and pass the same three layers; there `record` asks `capture` which open exchange the call belongs to. When both bodies have ended
@@ -27,6 +27,7 @@ pub mod config;
 pub mod log;
 pub mod clock;
 mod proxy;
+mod head_deadline;
 mod record;
 mod hop_by_hop;
 mod forward;
@@ -35,6 +36,7 @@ mod tee;
 pub mod redact;
 mod observation;
 mod capture;
+mod registry;
 mod account;
 pub mod body;
 mod batch;

@@ -16,6 +16,7 @@ use tower::layer::layer_fn;
 use crate::capture::Capture;
 use crate::config::recorder::{Recorder, Upstream};
 use crate::forward::{Forward, HEADER_FIELDS_MAX, Host};
+use crate::head_deadline::with_deadline;
 use crate::hop_by_hop::HopByHop;
 use crate::record::{Record, Side};
 
@@ -115,15 +116,16 @@ fn connect(stream: TcpStream, stack: Stack, head_timeout: Duration, lifetime: &L
     tasks.spawn(async move {
         // Fails only on a connection that is gone already.
         let _ = stream.set_nodelay(true);
+        let (stream, service) = with_deadline(stream, stack, head_timeout);
         let connection = http1::Builder::new()
             // A client that has sent its request may close its half and still await the answer.
             .half_close(true)
             .preserve_header_case(true)
             .max_headers(HEADER_FIELDS_MAX)
-            // Without a timer hyper ignores the timeout.
+            // Instead of hyper's own timeout, which ends idle connections as well.
+            .header_read_timeout(None)
             .timer(TokioTimer::new())
-            .header_read_timeout(head_timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(stack));
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let mut connection = std::pin::pin!(connection);
         let graceful = async {
             stop.cancelled().await;

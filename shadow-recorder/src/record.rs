@@ -41,8 +41,8 @@ impl<S, A, B> Service<Request<A>> for Record<S>
 where
     S: Service<Request<Tee<A>>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
-    A: Body<Data = Bytes> + Unpin,
-    B: Body<Data = Bytes> + Unpin,
+    A: Body<Data = Bytes>,
+    B: Body<Data = Bytes>,
 {
     type Response = Response<Tee<B>>;
     type Error = Infallible;
@@ -88,13 +88,14 @@ impl<S> Record<S> {
             Side::Clients => {
                 let id = clock::exchange_id();
                 capture.account.observe();
-                let opened = caught(|| {
-                    // Copied before the trace context is added: what the client sent.
-                    let head = RequestHead::of(request);
-                    // The exchange is named even where it is not recorded, so that its calls are never taken for another's.
-                    let trace = trace_context::join(request.headers_mut(), &id, clock::fresh_trace);
-                    capture.open(&id, trace, head)
-                });
+                // Copied before the trace context is added: what the client sent.
+                let head = caught(|| RequestHead::of(request));
+                // The exchange is named even where it is not recorded, so that its calls are never taken for another's.
+                let headers = request.headers_mut();
+                let trace = caught(|| trace_context::join(headers, &id, clock::fresh_trace));
+                let opened = head
+                    .zip(trace)
+                    .and_then(|(head, trace)| caught(|| capture.open(&id, trace, head)));
                 return opened.unwrap_or_else(|| {
                     capture.lost(&Ticket::Exchange(id));
                     None

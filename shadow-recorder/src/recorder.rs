@@ -110,7 +110,10 @@ impl Recorder {
         match spool.ready() {
             // A full disk is no reason to stand in the way of traffic; the writer tries again.
             Err(error) if error.is_condition() => {
-                tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), "not recording yet");
+                tracing::error!(
+                    error = format!("{:#}", anyhow::Error::new(error)),
+                    "not recording yet"
+                );
             }
             other => other?,
         }
@@ -179,8 +182,8 @@ impl Recorder {
 
         shutdown.cancelled().await;
         tracing::info!("stopping: requests in progress are finished");
-        stopping.cancel();
         drain(&capture, &inbound, &egress, &config).await;
+        stopping.cancel();
 
         let outcome = finish_writing(&capture, writer).await?;
         let uploaded = upload.await.map_err(|_| RunError::Died("upload"))?;
@@ -250,9 +253,11 @@ async fn sweep(capture: Arc<Capture>, end: CancellationToken) {
 }
 
 async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError::Listen { address, key: key.into(), source })
+    TcpListener::bind(address).await.map_err(|source| BindError::Listen {
+        address,
+        key: key.into(),
+        source,
+    })
 }
 
 fn local(listener: &TcpListener) -> SocketAddr {

@@ -43,8 +43,9 @@ pub fn is_credential(name: &str) -> bool {
 /// Copies the fields that may be recorded, in order, with lower-case names and values as ISO-8859-1 text.
 pub fn recorded(headers: &HeaderMap) -> Vec<(String, String)> {
     let named = hop_by_hop::named_by_connection(headers);
-    let kept =
-        |name: &HeaderName| !hop_by_hop::is_hop_by_hop(name, &named) && !is_credential(name.as_str());
+    let kept = |name: &HeaderName| {
+        !hop_by_hop::is_hop_by_hop(name, &named) && !is_credential(name.as_str())
+    };
     headers
         .iter()
         .filter(|(name, _)| kept(name))

@@ -129,7 +129,7 @@ pub struct Calls {
     pub unattributed: u64,
     /// Calls that came after their exchange had closed; kept as ambient.
     pub late: u64,
-    /// Ambient calls lost because the queue was full.
+    /// Calls not kept: lost with their exchange, or alone because the queue was full.
     pub dropped: u64,
 }
 

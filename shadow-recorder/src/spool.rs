@@ -1,11 +1,12 @@
 //! The spool: the folder in which segments are written until they are in the store. One recorder owns it, by a lock.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".ndjson.zst";
 const DAMAGED: &str = ".damaged";
+const UNFINISHED: &str = "unfinished";
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +15,9 @@ pub enum SpoolError {
     #[error("the spool {0} is in use by another recorder: give each its own `spool` in [recorder]")]
     InUse(PathBuf),
     /// The folder cannot be created or written.
-    #[error("cannot use the spool {path}: set `spool` in [recorder] to a folder that can be written")]
+    #[error(
+        "cannot use the spool {path}: set `spool` in [recorder] to a folder that can be written"
+    )]
     Unusable {
         /// The folder.
         path: PathBuf,
@@ -79,21 +82,30 @@ impl Spool {
         Ok(left)
     }
 
-    /// Creates the file of a segment.
-    pub(crate) fn create(&mut self, boot: &str, sequence: u64) -> Result<SpoolFile, SpoolError> {
+    /// Creates the file of a segment with its first frame.
+    pub(crate) fn create(
+        &mut self,
+        boot: &str,
+        sequence: u64,
+        frame: &[u8],
+    ) -> Result<SpoolFile, SpoolError> {
         self.ready()?;
         let path = self.directory.join(format!("{boot}-{sequence}{SUFFIX}"));
-        let unusable = |source| SpoolError::Unusable { path: self.directory.clone(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(unusable)?;
+        self.create_durably(path, frame)
+            .map_err(|source| SpoolError::Unusable { path: self.directory.clone(), source })
+    }
+
+    // Under another name at first: a segment without its header would say nothing of itself.
+    fn create_durably(&self, path: PathBuf, frame: &[u8]) -> io::Result<SpoolFile> {
+        let unfinished = self.directory.join(UNFINISHED);
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&unfinished)?;
+        let mut file = SpoolFile { path, file, bytes: 0, torn: false };
+        file.append(frame)?;
+        fs::rename(&unfinished, &file.path)?;
         // The name must survive a power cut as well.
-        File::open(&self.directory).and_then(|folder| folder.sync_all()).map_err(unusable)?;
-        Ok(SpoolFile { path, file, bytes: 0, torn: false })
+        File::open(&self.directory)?.sync_all()?;
+        Ok(file)
     }
 }
 
@@ -166,8 +178,7 @@ mod tests {
     fn a_failed_frame_leaves_no_trace() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(folder.path().into());
-        let mut file = spool.create("b", 1).unwrap();
-        file.append(b"one").unwrap();
+        let mut file = spool.create("b", 1, b"one").unwrap();
         // As after a write that stopped half-way.
         file.file.write_all(b"garbage").unwrap();
         file.torn = true;
@@ -180,7 +191,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(folder.path().into());
         for (boot, sequence) in [("b", 10), ("a", 3), ("b", 9)] {
-            spool.create(boot, sequence).unwrap();
+            spool.create(boot, sequence, b"header").unwrap();
         }
         let left = spool.leftovers().unwrap();
         let names: Vec<_> = left.iter().map(|l| (&*l.boot, l.sequence, l.ends_boot)).collect();

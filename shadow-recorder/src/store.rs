@@ -97,7 +97,9 @@ impl Store {
     /// Removes an object; one that is not there is removed already.
     pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
         match fs::remove_file(self.path(key)?).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.put_failed(key, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.put_failed(key, error))
+            }
             _ => Ok(()),
         }
     }

@@ -129,6 +129,7 @@ pub(crate) type OnEnd = Box<dyn FnOnce(Copied) + Send>;
 /// A body of which a copy is kept.
 pub(crate) struct Tee<B: Body> {
     inner: B,
+    failure: Option<B::Error>,
     copying: Option<Copying>,
 }
 
@@ -142,14 +143,14 @@ impl<B: Body> Tee<B> {
     /// Copies `inner` up to `bytes_max`; `on_end` is called exactly once, at the latest when the body is dropped.
     pub(crate) fn new(inner: B, bytes_max: usize, memory: &Arc<Memory>, on_end: OnEnd) -> Self {
         let copying = Copying { copied: Copied::new(Arc::clone(memory)), bytes_max, on_end };
-        let mut tee = Self { inner, copying: Some(copying) };
+        let mut tee = Self { inner, failure: None, copying: Some(copying) };
         tee.end_if_complete();
         tee
     }
 
     /// Passes `inner` on without a copy.
     pub(crate) fn uncopied(inner: B) -> Self {
-        Self { inner, copying: None }
+        Self { inner, failure: None, copying: None }
     }
 
     // A reader that knows the length does not ask for the end, so the end is noticed as soon as it is known.
@@ -173,7 +174,10 @@ impl<B: Body> Drop for Tee<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Tee<B> {
+impl<B> Body for Tee<B>
+where
+    B: Body<Data = Bytes, Error: Unpin> + Unpin,
+{
     type Data = Bytes;
     type Error = B::Error;
 
@@ -181,22 +185,33 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Tee<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        match &frame {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
             Some(Ok(frame)) => {
                 if let (Some(copying), Some(data)) = (&mut self.copying, frame.data_ref()) {
                     copying.copied.push(data, copying.bytes_max);
                 }
                 self.end_if_complete();
+                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => self.end(Ending::Failed),
-            None => self.end(Ending::Complete),
+            Some(Err(error)) => {
+                self.end(Ending::Failed);
+                // One poll later, so that hyper sends on what came before the failure: an error makes it drop its buffer.
+                self.failure = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => {
+                self.end(Ending::Complete);
+                Poll::Ready(None)
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.failure.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -207,6 +222,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Tee<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use http_body_util::{BodyExt, Full, StreamBody};
     use std::sync::Mutex;
 
@@ -256,8 +272,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_body_breaks_off_for_the_reader_too() {
-        let (tee, ended) = tee(frames(vec![Ok("ab"), Err("reset")]), 10, &Memory::new(100));
-        assert_eq!(tee.collect().await.unwrap_err(), "reset");
+        let (mut tee, ended) = tee(frames(vec![Ok("ab"), Err("reset")]), 10, &Memory::new(100));
+        tee.frame().await.unwrap().unwrap();
+        // Time to send on what came before the failure.
+        assert!(tee.frame().now_or_never().is_none());
+        assert_eq!(tee.frame().await.unwrap().unwrap_err(), "reset");
         assert_eq!(*ended.lock().unwrap(), [(Ending::Failed, 2, None)]);
     }
 

@@ -107,7 +107,9 @@ fn members(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 fn is_member(member: &str) -> bool {
     let Some((key, value)) = member.split_once('=') else { return false };
     let key_byte = |b: u8| {
-        b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'*' | b'/' | b'@')
+        b.is_ascii_lowercase()
+            || b.is_ascii_digit()
+            || matches!(b, b'_' | b'-' | b'*' | b'/' | b'@')
     };
     let value_byte = |b: u8| (0x20..=0x7e).contains(&b) && b != b'=';
     (1..=256).contains(&key.len())

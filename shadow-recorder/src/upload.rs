@@ -27,7 +27,7 @@ const ATTEMPTS_AT_STOP: u32 = 3;
 #[derive(Debug)]
 pub(crate) enum Parcel {
     /// A segment of this start.
-    Sealed(Sealed),
+    Sealed(Box<Sealed>),
     /// A file that an earlier start left behind.
     Leftover(Leftover),
 }
@@ -158,7 +158,8 @@ impl Parcel {
     /// Reads the content; `None` where it says nothing of itself and was set aside.
     fn open(self) -> io::Result<Option<Content>> {
         match self {
-            Self::Sealed(Sealed { mut file, header, totals }) => {
+            Self::Sealed(sealed) => {
+                let Sealed { mut file, header, totals } = *sealed;
                 let mut bytes = Vec::new();
                 file.file.seek(SeekFrom::Start(0))?;
                 // What lies behind is a frame that failed.

@@ -148,15 +148,9 @@ impl Writer {
         }
         let mut header = self.header.clone();
         header.opened_at = clock::now();
-        let mut file = self.spool.create(&header.boot, header.sequence)?;
         let mut frame = Vec::new();
-        let appended = segment::write_frame(&mut frame, &[Line::Header(header.clone())])
-            .and_then(|()| file.append(&frame));
-        if let Err(error) = appended {
-            // The next attempt writes the same name; what is left of this one holds nothing.
-            let _ = std::fs::remove_file(&file.path);
-            return Err(error.into());
-        }
+        segment::write_frame(&mut frame, &[Line::Header(header.clone())])?;
+        let file = self.spool.create(&header.boot, header.sequence, &frame)?;
         self.capture.metrics.spool_bytes.inc_by(signed(file.bytes));
         self.header.sequence += 1;
         let totals = Totals::default();
@@ -186,7 +180,6 @@ impl Writer {
                 {
                     self.flush(Occasion::Full);
                     self.seal();
-                    self.open();
                 }
                 self.batch.push(ready);
             }
@@ -255,8 +248,7 @@ impl Writer {
     fn append(&mut self, batch: &Batch, accounting: &Accounting) -> anyhow::Result<()> {
         let segment = self.segment.as_mut().ok_or_else(|| anyhow::anyhow!("no segment is open"))?;
         let last = to_raw_value(&Line::Accounting(accounting.clone()))?;
-        let lines: Vec<&RawValue> =
-            batch.lines.iter().chain([&last]).map(|line| &**line).collect();
+        let lines: Vec<&RawValue> = batch.lines.iter().chain([&last]).map(|line| &**line).collect();
         let mut frame = Vec::new();
         segment::write_frame(&mut frame, &lines)?;
         segment.file.append(&frame)?;
@@ -277,21 +269,27 @@ impl Writer {
         })
     }
 
-    /// Ends the segment with an accounting line and hands it over.
+    /// Ends the segment with an accounting line, opens the next, and hands it over.
     fn seal(&mut self) {
         // Where this frame fails, the segment ends with the accounting line of the frame before it.
         self.flush(Occasion::Seal);
-        self.hand_over();
+        let ended = self.take_segment();
+        // In this order, because a crash must find a file of this boot: the next start marks the end of the boot on its last.
+        self.open();
+        self.hand_over(ended);
     }
 
-    fn hand_over(&mut self) {
-        if let Some(Segment { file, header, totals, .. }) =
-            self.segment.take_if(|segment| segment.totals.is_accounted())
-        {
+    /// Takes the segment; one that no accounting line ends yet stays.
+    fn take_segment(&mut self) -> Option<Segment> {
+        self.segment.take_if(|segment| segment.totals.is_accounted())
+    }
+
+    fn hand_over(&self, ended: Option<Segment>) {
+        if let Some(Segment { file, header, totals, .. }) = ended {
             self.capture.metrics.segments_sealed.inc();
             let sealed = Sealed { file, header, totals };
             // Fails only where the upload is gone; the file stays and the next start finds it.
-            let _ = self.parcels.send(Parcel::Sealed(sealed));
+            let _ = self.parcels.send(Parcel::Sealed(sealed.into()));
         }
     }
 
@@ -310,7 +308,8 @@ impl Writer {
         if !self.flush(Occasion::Last) {
             self.flush(Occasion::Last);
         }
-        self.hand_over();
+        let ended = self.take_segment();
+        self.hand_over(ended);
         self.unreported.add(self.capture.account.take_losses());
         for (reason, count) in std::mem::take(&mut self.unreported).exchanges {
             *self.outcome.dropped.entry(reason).or_default() += count;
@@ -344,3 +343,6 @@ enum Occasion {
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

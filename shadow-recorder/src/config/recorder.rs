@@ -197,7 +197,7 @@ fn upstream(
         match JsonPath::parse(&path.value) {
             Ok(parsed) => volatile.push(parsed),
             Err(error) => {
-                table.mistake_at(&path, &format!("`{}` is not a JSONPath: {error}", path.value))
+                table.mistake_at(&path, &format!("`{}` is not a JSONPath: {error}", path.value));
             }
         }
     }

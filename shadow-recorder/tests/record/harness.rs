@@ -1,7 +1,7 @@
 //! The real binary between real sockets: an origin and upstreams that a test scripts, a client, and the store read back.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -131,12 +131,17 @@ pub(crate) fn write_config(
     let mut text = format!(
         "[service]\nname = \"ledger\"\nbuild = \"p1\"\n[store]\ndirectory = \"store\"\n[recorder]\n\
          listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nforward_to = \"http://{origin}\"\n\
-         spool = \"spool\"\ninstance = \"pod-1\"\nfsync_interval = \"50ms\"\nlinger = \"50ms\"\n{more}\n"
+         spool = \"spool\"\ninstance = \"pod-1\"\nfsync_interval = \"50ms\"\n{more}\n"
     );
+    if !more.contains("linger") {
+        text += "linger = \"50ms\"\n";
+    }
     for (name, at) in upstreams {
-        text += &format!(
-            "[[upstream]]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nforward_to = \"http://{at}\"\n"
-        );
+        writeln!(
+            text,
+            "[[upstream]]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nforward_to = \"http://{at}\""
+        )
+        .unwrap();
     }
     std::fs::write(folder.join("shadow.toml"), text).unwrap();
 }
@@ -157,11 +162,12 @@ impl Stored {
         let store = folder.join("store");
         let mut stored = Self::default();
         for path in files(&store).into_iter().filter(|p| p.to_string_lossy().ends_with(".json")) {
-            let manifest: Manifest =
-                serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            let manifest: Manifest = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
             let bytes = std::fs::read(store.join(&manifest.segment)).unwrap();
-            let digest: String =
-                Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+                write!(text, "{byte:02x}").unwrap();
+                text
+            });
             assert_eq!((bytes.len() as u64, digest), (manifest.bytes, manifest.sha256.clone()));
             stored.add(&bytes, manifest);
         }
@@ -215,10 +221,10 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Serves HTTP by a function until the test ends.
-pub(crate) async fn server<F>(answer: F) -> SocketAddr
+pub(crate) async fn server<F, A>(answer: F) -> SocketAddr
 where
-    F: AsyncFn(Request<Bytes>) -> Response<Full<Bytes>> + Send + Sync + Clone + 'static,
-    for<'a> F::CallRefFuture<'a>: Send,
+    F: Fn(Request<Bytes>) -> A + Send + Sync + Clone + 'static,
+    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -237,4 +243,87 @@ where
         }
     });
     address
+}
+
+/// Serves raw bytes: reads a request's head, writes the parts of the answer, and closes.
+pub(crate) async fn raw_server(parts: &'static [&'static [u8]]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                for part in parts {
+                    stream.write_all(part).await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Sends a request and reads the whole answer.
+pub(crate) async fn send(to: SocketAddr, mut request: Request<Full<Bytes>>) -> Response<Bytes> {
+    let target = request.uri().path_and_query().unwrap().clone();
+    *request.uri_mut() = format!("http://{to}{target}").parse().unwrap();
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let response = timeout(DEADLINE, client.request(request)).await.unwrap().unwrap();
+    let (head, body) = response.into_parts();
+    Response::from_parts(head, timeout(DEADLINE, body.collect()).await.unwrap().unwrap().to_bytes())
+}
+
+/// Sends bytes on a connection of their own and reads until its end.
+pub(crate) async fn send_raw(to: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    read_to_end(stream).await
+}
+
+/// Sends bytes, ends its half of the connection, and reads until the other half ends.
+pub(crate) async fn send_half_closed(to: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream.shutdown().await.unwrap();
+    read_to_end(stream).await
+}
+
+async fn read_to_end(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A reset ends the answer as a close does; what arrived counts.
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Answers with a text.
+pub(crate) fn text(text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    Response::new(Full::from(text.into()))
+}
+
+pub(crate) fn get(target: &str) -> Request<Full<Bytes>> {
+    Request::get(target).body(Full::default()).unwrap()
+}
+
+pub(crate) fn post(target: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post(target).body(Full::from(body.into())).unwrap()
+}
+
+/// Calls an upstream with the trace context of the request that it is made for.
+pub(crate) async fn call(
+    egress: &Egress,
+    name: &str,
+    mut call: Request<Full<Bytes>>,
+    made_for: &Request<Bytes>,
+    fields: &[&str],
+) -> Response<Bytes> {
+    for field in fields {
+        if let Some(value) = made_for.headers().get(*field) {
+            call.headers_mut()
+                .insert(http::HeaderName::from_bytes(field.as_bytes()).unwrap(), value.clone());
+        }
+    }
+    send(egress.get().unwrap()[name], call).await
 }

@@ -1,0 +1,135 @@
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::capture::tests::{LIMITS, capture, closed};
+use crate::segment::{Reader, Redaction, Sampling};
+
+const PACE: Pace = Pace {
+    fsync_interval: Duration::from_millis(10),
+    segment_age_max: Duration::from_hours(1),
+    segment_bytes_max: 1 << 30,
+    segment_span_max: Duration::from_hours(1),
+    spool_bytes_max: 1 << 30,
+};
+
+struct Bench {
+    writer: Writer,
+    capture: Arc<Capture>,
+    events: Receiver<Event>,
+    parcels: UnboundedReceiver<Parcel>,
+    _folder: tempfile::TempDir,
+}
+
+fn bench(pace: Pace) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, events) = capture(LIMITS);
+    let (sender, parcels) = unbounded_channel();
+    let header = Header {
+        format: segment::FORMAT.into(),
+        version: segment::VERSION,
+        service: "ledger".into(),
+        build: "p1".into(),
+        instance: "pod-1".into(),
+        boot: "b".into(),
+        sequence: 1,
+        opened_at: Timestamp::UNIX_EPOCH,
+        service_address: String::new(),
+        upstream_addresses: BTreeMap::new(),
+        sampling: Sampling { rule: "everything".into() },
+        redaction: Redaction::default(),
+    };
+    let naming = Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000 };
+    let spool = Spool::new(folder.path().into());
+    let mut writer = Writer::new(Arc::clone(&capture), spool, naming, pace, header, sender);
+    writer.open();
+    Bench { writer, capture, events, parcels, _folder: folder }
+}
+
+fn sealed(parcels: &mut UnboundedReceiver<Parcel>) -> Vec<Sealed> {
+    let mut all = Vec::new();
+    while let Ok(parcel) = parcels.try_recv() {
+        match parcel {
+            Parcel::Sealed(sealed) => all.push(*sealed),
+            Parcel::Leftover(leftover) => panic!("{leftover:?}"),
+        }
+    }
+    all
+}
+
+/// Reads a sealed file back and checks that its totals are those of its lines.
+fn lines(sealed: &Sealed) -> Vec<Line> {
+    let bytes = std::fs::read(&sealed.file.path).unwrap();
+    let mut reader = Reader::<Line>::new(&bytes);
+    let lines: Vec<Line> = std::iter::from_fn(|| reader.next_frame()).flatten().collect();
+    let mut totals = Totals::default();
+    for line in &lines {
+        totals.add(line);
+    }
+    assert_eq!(totals, sealed.totals);
+    assert!(matches!(lines.last(), Some(Line::Accounting(_))), "{lines:?}");
+    lines
+}
+
+#[tokio::test]
+async fn no_segment_spans_more_than_its_limit() {
+    let mut bench = bench(PACE);
+    for minutes in [0, 0, 120, 150, 300] {
+        let mut exchange = closed(&bench.capture, &bench.events).await;
+        exchange.received_at += SignedDuration::from_mins(minutes);
+        bench.writer.take(Event::Exchange(exchange));
+    }
+    let outcome = bench.writer.finish();
+    assert_eq!((outcome.recorded, outcome.sealed_last), (5, true));
+    let sealed = sealed(&mut bench.parcels);
+    let counts: Vec<_> = sealed.iter().map(|s| (s.header.sequence, s.totals.exchanges)).collect();
+    assert_eq!(counts, [(1, 2), (2, 2), (3, 1)]);
+    let last = sealed.iter().map(|s| s.totals.manifest(&s.header, b"", false).last);
+    assert_eq!(last.collect::<Vec<_>>(), [false, false, true]);
+    for sealed in &sealed {
+        lines(sealed);
+    }
+}
+
+#[tokio::test]
+async fn an_old_segment_is_sealed_even_empty() {
+    let mut bench = bench(Pace { segment_age_max: Duration::from_millis(30), ..PACE });
+    let (capture, parcels) = (Arc::clone(&bench.capture), &mut bench.parcels);
+    let thread = std::thread::spawn(move || bench.writer.run(&bench.events));
+    for sequence in 1..=3 {
+        let received = tokio::time::timeout(Duration::from_secs(10), parcels.recv()).await;
+        let Ok(Some(Parcel::Sealed(sealed))) = received else { panic!("{received:?}") };
+        assert_eq!((sealed.header.sequence, sealed.totals.exchanges), (sequence, 0));
+        assert_eq!(lines(&sealed).len(), 2);
+    }
+    capture.end();
+    assert!(thread.join().unwrap().sealed_last);
+}
+
+#[tokio::test]
+async fn a_full_spool_drops_the_newest_with_count() {
+    let mut bench = bench(Pace { spool_bytes_max: 1, ..PACE });
+    for _ in 0..3 {
+        let exchange = closed(&bench.capture, &bench.events).await;
+        bench.writer.take(Event::Exchange(exchange));
+    }
+    let outcome = bench.writer.finish();
+    assert_eq!((outcome.recorded, outcome.dropped), (0, [(Reason::SpoolBytesMax, 3)].into()));
+    let sealed = sealed(&mut bench.parcels);
+    let manifest = sealed[0].totals.manifest(&sealed[0].header, b"", false);
+    let tally = &manifest.strata[STRATUM];
+    assert!(tally.balances() && tally.observed == 3, "{tally:?}");
+    let now = bench.capture.watermark();
+    assert!(
+        manifest.sealed_through <= now && manifest.sealed_through >= sealed[0].header.opened_at
+    );
+}
+
+#[tokio::test]
+async fn what_was_received_and_is_nowhere_is_counted_at_the_end() {
+    let mut bench = bench(PACE);
+    drop(closed(&bench.capture, &bench.events).await);
+    let outcome = bench.writer.finish();
+    assert_eq!(outcome.dropped, [(Reason::Shutdown, 1)].into());
+    let sealed = sealed(&mut bench.parcels);
+    assert!(sealed[0].totals.manifest(&sealed[0].header, b"", false).strata[STRATUM].balances());
+}
