@@ -1,1 +1,31 @@
-//! Follows.
+//! Turns the journal of a run into totals, a confidence score, a verdict and a report.
+//!
+//! The data path, from top to bottom: the [`cli`] takes a run, or lets the replayer make one; [`certify`] opens its journal by
+//! [`load`]; [`aggregate`] lets polars sum it into [`totals`]; every `cell` is judged under the [`policy`] that [`config`]
+//! reads; the `rules` say what speaks against the build; [`score`] makes the judgement, [`verdict`] is its one document, and
+//! [`report`] and [`terminal`] draw it. [`map`] is the look at the ledger mapping that comes before any of this.
+//!
+//! Invariants:
+//! - nothing is green by default: a verdict is `certified` only when no rule speaks against it, and what cannot be judged (no
+//!   threshold, no rate, no entry, a missing count) is a rule;
+//! - money is exact from the journal to the comparison with a threshold: 128-bit sums that are checked, rationals after them, rounded only as text;
+//! - currencies never offset each other, and no cell is averaged with another: the score is the worst gated cell's;
+//! - [`money`], [`policy`], [`totals`], `cell`, `rules` and [`score`] are pure; the clock is read in [`certify`] alone;
+//! - everything that is shown is drawn from the verdict, which is durable before anybody learns it.
+
+pub mod cli;
+pub mod certify;
+pub mod config;
+pub mod policy;
+pub mod money;
+pub mod load;
+pub mod aggregate;
+pub mod totals;
+mod cell;
+mod rules;
+pub mod score;
+pub mod verdict;
+pub mod report;
+pub mod terminal;
+mod table;
+pub mod map;

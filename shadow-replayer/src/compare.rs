@@ -120,7 +120,7 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
         );
         let more = answer.misses.len() - 1;
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        return unverified(booked, because(reason, format!("{miss}{more}")));
+        return unverified(booked, because(reason, format!("{}{more}", miss.particulars())));
     }
     if let Some(Failure::Candidate(what)) = &answer.failure {
         return failed(primary, because("the candidate did not answer", what.clone()));

@@ -238,7 +238,7 @@ async fn planned(
                 .await?;
         let evidence = plan::examine(&found, range);
         let now = clock::now();
-        if evidence.gaps.is_empty() || now >= deadline {
+        if now >= deadline || !plan::may_still_seal(&found, range) {
             let run = Run {
                 id: RunId::fresh(),
                 service: config.service.name.clone(),

@@ -19,16 +19,20 @@ pub struct Miss {
     pub differs: String,
 }
 
+impl Miss {
+    /// Returns the call and what differs, without the upstream's name.
+    pub fn particulars(&self) -> String {
+        let Self { call, nearest, differs, .. } = self;
+        match nearest {
+            Some(nearest) => format!("{call}; nearest is {nearest}: {differs}"),
+            None => format!("{call}: {differs}"),
+        }
+    }
+}
+
 impl std::fmt::Display for Miss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { upstream, call, nearest, differs } = self;
-        match nearest {
-            Some(nearest) => write!(
-                f,
-                "upstream {upstream}: {call} was not recorded; nearest is {nearest}: {differs}"
-            ),
-            None => write!(f, "upstream {upstream}: {call} was not recorded: {differs}"),
-        }
+        write!(f, "upstream {} has no recording of {}", self.upstream, self.particulars())
     }
 }
 

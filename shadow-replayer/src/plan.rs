@@ -139,9 +139,7 @@ fn gaps(boot: &str, manifests: &[&Manifest], range: Range) -> Vec<String> {
     let (Some(first), Some(last)) = (manifests.first(), manifests.last()) else {
         return Vec::new();
     };
-    let recorded_in_range =
-        first.opened_at < range.to && (last.sealed_through > range.from || !last.last);
-    if !recorded_in_range {
+    if !recorded_in(first, last, range) {
         return Vec::new();
     }
     let mut gaps = Vec::new();
@@ -159,13 +157,30 @@ fn gaps(boot: &str, manifests: &[&Manifest], range: Range) -> Vec<String> {
             "{boot} ended without a clean stop: what it received since {} is lost",
             torn.sealed_through
         ));
-    } else if !last.last && last.sealed_through < range.to {
+    } else if is_unsealed(last, range) {
         gaps.push(format!(
             "{boot} has sealed only what it received before {}: wait until it has sealed, or end the range there",
             last.sealed_through
         ));
     }
     gaps
+}
+
+fn recorded_in(first: &Manifest, last: &Manifest, range: Range) -> bool {
+    first.opened_at < range.to && (last.sealed_through > range.from || !last.last)
+}
+
+fn is_unsealed(last: &Manifest, range: Range) -> bool {
+    !last.last && last.sealed_through < range.to
+}
+
+/// Returns whether waiting can close a gap: a boot that recorded in the range has not sealed it yet.
+pub fn may_still_seal(found: &Found, range: Range) -> bool {
+    boots(found).values().any(|manifests| {
+        manifests.first().zip(manifests.last()).is_some_and(|(first, last)| {
+            recorded_in(first, last, range) && is_unsealed(last, range)
+        })
+    })
 }
 
 /// Splits the frozen segments into shards of at most `shard_segments_max`, in order.

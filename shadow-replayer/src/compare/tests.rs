@@ -136,7 +136,7 @@ fn what_may_not_be_the_candidates_doing_is_unverified_and_its_money_not_examined
     let not_sent = Answer::not_sent(ExchangeId("x".into()), 0, "the body was not recorded".into());
     let with_call = Exchange { upstream: vec![call()], ..production.clone() };
     for (production, answer, why) in [
-        (&production, missed, "GET /r was not recorded"),
+        (&production, missed, "upstream fx that was not recorded GET /r: d"),
         (&production, not_sent, "the body was not recorded"),
         (&production, answered(401, ""), "refused the credentials"),
         (&with_call, answered(200, &booked("Rides")), "not recomputed"),

@@ -108,3 +108,17 @@ fn a_range_is_half_open() {
     assert!(RANGE().contains(at(99)));
     assert!(!RANGE().contains(at(100)));
 }
+
+#[test]
+fn only_an_instance_that_has_not_sealed_is_worth_waiting_for() {
+    let waits = |manifests: &[Manifest]| {
+        may_still_seal(&Found { manifests: manifests.to_vec(), unreadable: vec![] }, RANGE())
+    };
+    assert!(waits(&[manifest("a", 1, -10, 50)]));
+    assert!(
+        !waits(&[manifest("a", 1, -10, 30), manifest("a", 3, 60, 100)]),
+        "a missing segment stays missing"
+    );
+    assert!(!waits(&[Manifest { last: true, torn: true, ..manifest("a", 1, -10, 50) }]));
+    assert!(!waits(&[]));
+}

@@ -1,0 +1,248 @@
+//! The edge between stores and judgement: from a run to its durable verdict and report.
+//!
+//! Order: journal → totals → judgement → `verdict.json` durable → report → run store. Nobody learns a verdict that is not durable.
+
+use std::time::Duration;
+
+use shadow_recorder::clock;
+use shadow_recorder::store::StoreError;
+use shadow_replayer::run::{Run, RunId, State, Tally};
+use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError};
+use shadow_replayer::{Progress, RunError, RunRequest};
+
+use crate::aggregate::{self, AggregateError};
+use crate::config::Config;
+use crate::load::Journal;
+use crate::money::Rates;
+use crate::policy::Policy;
+use crate::report;
+use crate::score::{self, Evidence, Judgement};
+use crate::totals::{Overflow, Totals};
+use crate::verdict::{self, Candidate, Differing, FORMAT, Losses, VERSION, Verdict};
+
+/// What is to be certified.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A run that was replayed already.
+    Run(RunId),
+    /// A candidate, which is replayed first.
+    Candidate(RunRequest),
+}
+
+/// A verdict and where it lies.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Where `verdict.json` is.
+    pub document: String,
+    /// Where the HTML report is.
+    pub report: String,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum CertifyError {
+    /// The replay could not be done.
+    #[error(transparent)]
+    Replay(#[from] RunError),
+    /// The run store failed.
+    #[error(transparent)]
+    Runs(#[from] RunStoreError),
+    /// There is no such run.
+    #[error("there is no run {0} in {1}: check --run, and [replay] database")]
+    NoRun(RunId, String),
+    /// The journal cannot be summed.
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
+    /// A sum is too large to be exact.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+    /// The summing thread ended without a result.
+    #[error("the journal could not be summed")]
+    Interrupted(#[source] tokio::task::JoinError),
+    /// The verdict cannot be written as JSON.
+    #[error("cannot write the verdict as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The report cannot be drawn.
+    #[error("cannot draw the report")]
+    Report(#[source] askama::Error),
+    /// The verdict cannot be stored.
+    #[error("cannot store the verdict")]
+    Store(#[source] StoreError),
+}
+
+impl CertifyError {
+    /// Returns whether the person who asked can mend it: exit code 64.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Replay(error) => error.is_usage(),
+            Self::Runs(RunStoreError::Open(..)) | Self::NoRun(..) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Judges a run, or replays a candidate and judges that run.
+pub async fn certify(
+    config: &Config,
+    subject: &Subject,
+    progress: &dyn Fn(&Progress),
+) -> Result<Certified, CertifyError> {
+    let id = match subject {
+        Subject::Run(id) => id.clone(),
+        Subject::Candidate(request) => {
+            shadow_replayer::run(&config.replay, request, progress).await?.id
+        }
+    };
+    let database = &config.replay.replay.database;
+    let runs = RunStore::open(database).await?;
+    let run =
+        runs.run(&id).await?.ok_or_else(|| CertifyError::NoRun(id.clone(), database.clone()))?;
+    let revision = runs.newest_revision(&id).await?;
+    let (number, mapping_sha256) = match &revision {
+        Some(revision) => (revision.number, &*revision.mapping_sha256),
+        // A run that never finished a shard has no revision to judge.
+        None => (0, &*config.replay.mapping_sha256),
+    };
+    let mut evidence = evidence(&run);
+    let shards = match revision {
+        Some(_) => runs.shards(&id, number).await?,
+        None => Vec::new(),
+    };
+    evidence.tally = tally(shards.iter().map(|shard| shard.tally.as_ref()));
+    // Nothing of a failed run is summed: what its shards hold is not what was asked for.
+    let numbers: Vec<u32> = match evidence.failure {
+        Some(_) => Vec::new(),
+        None => shards.iter().map(|shard| shard.number).collect(),
+    };
+    let journal = Journal::of_run(&config.replay.store, &id, number, &numbers)
+        .map_err(AggregateError::from)?;
+    let totals = sum(journal, config.policy.rates.clone()).await?;
+    let judgement = score::judge(&totals, &config.policy, &evidence)?;
+    let facts = Facts {
+        run: &run,
+        revision: number,
+        mapping_sha256,
+        policy: &config.policy,
+        evidence,
+        totals,
+    };
+    let verdict = assemble(facts, judgement);
+    keep(config, &runs, &id, verdict).await
+}
+
+/// Sums on a thread of its own: polars blocks, and has a runtime of its own.
+async fn sum(journal: Journal, rates: Rates) -> Result<Totals, CertifyError> {
+    let summed = tokio::task::spawn_blocking(move || aggregate::totals(&journal, &rates)).await;
+    Ok(summed.map_err(CertifyError::Interrupted)??)
+}
+
+fn evidence(run: &Run) -> Evidence {
+    let failure = match run.state {
+        State::Finished => None,
+        State::Failed => Some(run.failure.clone().unwrap_or_else(|| "it failed".into())),
+        State::Planned | State::Replaying => {
+            Some(format!("it is {}, not finished", run.state.word()))
+        }
+    };
+    let range = run.to.duration_since(run.from);
+    Evidence {
+        run_id: run.id.to_string(),
+        failure,
+        range: Duration::try_from(range).unwrap_or_default(),
+        tally: None,
+        dropped: run.evidence.dropped.clone(),
+        sampled_out: run.evidence.sampled_out,
+        gaps: run.evidence.gaps.clone(),
+    }
+}
+
+/// Adds the shards' counts, where every shard has them.
+fn tally<'t>(shards: impl Iterator<Item = Option<&'t Tally>>) -> Option<Tally> {
+    shards.into_iter().try_fold(Tally::default(), |mut sum, tally| {
+        sum.add(tally?);
+        Some(sum)
+    })
+}
+
+struct Facts<'a> {
+    run: &'a Run,
+    revision: u32,
+    mapping_sha256: &'a str,
+    policy: &'a Policy,
+    evidence: Evidence,
+    totals: Totals,
+}
+
+fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
+    let Facts { run, revision, mapping_sha256, policy, evidence, totals } = facts;
+    let exchanges = totals.exchanges;
+    let differing = exchanges.outcomes.different + exchanges.outcomes.errored;
+    Verdict {
+        format: FORMAT.into(),
+        version: VERSION,
+        run_id: run.id.to_string(),
+        revision,
+        service: run.service.clone(),
+        candidate: Candidate { build: run.candidate_build.clone(), url: run.candidate_url.clone() },
+        primary_build: run.evidence.primary_build.clone(),
+        from: run.from,
+        to: run.to,
+        decided_at: clock::now(),
+        verdict: judgement.verdict,
+        confidence: judgement.confidence,
+        decided: judgement.decided,
+        why: judgement.why,
+        reasons: judgement.reasons,
+        basis: judgement.basis,
+        next: judgement.next,
+        completeness: judgement.completeness,
+        reporting_currency: policy.rates.reporting_currency.clone(),
+        rates: policy.rates.texts(),
+        dimensions: judgement.dimensions,
+        differing: Differing {
+            total: differing,
+            left_out: differing.saturating_sub(totals.largest.len() as u64),
+            exchanges: totals.largest,
+        },
+        not_compared: exchanges.reasons,
+        losses: Losses {
+            dropped: evidence.dropped,
+            sampled_out: evidence.sampled_out,
+            gaps: evidence.gaps,
+            unreadable: evidence.tally.map(|tally| tally.losses).unwrap_or_default(),
+            money_unknown: exchanges.money_unknown,
+        },
+        exchanges: exchanges.outcomes,
+        upstream: exchanges.upstream,
+        latency: exchanges.latency,
+        policy: policy.document(mapping_sha256),
+        control: None,
+    }
+}
+
+async fn keep(
+    config: &Config,
+    runs: &RunStore,
+    id: &RunId,
+    verdict: Verdict,
+) -> Result<Certified, CertifyError> {
+    let store = &config.replay.store;
+    let document = serde_json::to_string_pretty(&verdict).map_err(CertifyError::Json)?;
+    let key = verdict::key(&verdict.run_id, verdict.revision);
+    store.put(&key, document.as_bytes()).await.map_err(CertifyError::Store)?;
+    let report_key = verdict::report_key(&verdict.run_id, verdict.revision);
+    let report = report::render(&verdict).map_err(CertifyError::Report)?;
+    store.put(&report_key, report.as_bytes()).await.map_err(CertifyError::Store)?;
+    let new = NewVerdict {
+        revision: verdict.revision,
+        decided_at: verdict.decided_at,
+        verdict: verdict.verdict.word(),
+        policy_sha256: &verdict.policy.sha256,
+        document: &document,
+    };
+    runs.append_verdict(id, &new).await?;
+    runs.close().await;
+    Ok(Certified { document: store.location(&key), report: store.location(&report_key), verdict })
+}

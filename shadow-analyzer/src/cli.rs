@@ -1,0 +1,228 @@
+//! The command line: from arguments to a verdict, and from a verdict to an exit code.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::config::{self, ConfigError, Document};
+use shadow_replayer::plan::Range;
+use shadow_replayer::progress::Printer;
+use shadow_replayer::run::RunId;
+use shadow_replayer::{RunError, RunRequest};
+
+use crate::certify::{CertifyError, Subject, certify};
+use crate::config::{Config, take_if_present};
+use crate::map::Summary;
+use crate::terminal;
+use crate::verdict::Decision;
+
+/// Exit code for usage and configuration errors, from sysexits.h.
+pub const USAGE: u8 = 64;
+/// Exit code for internal errors, from sysexits.h.
+pub const INTERNAL: u8 = 70;
+
+/// Certifies a release candidate of a service that books money.
+///
+/// Exit codes: 0 certified, 1 refused, 2 inconclusive, 64 usage or configuration, 70 internal.
+#[derive(Debug, Parser)]
+#[command(name = "shadow-analyzer", version)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        default_value = "shadow.toml",
+        value_name = "FILE",
+        env = "SHADOW_CONFIG"
+    )]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge a run; or replay a time range against a candidate first, as the gate of a pipeline.
+    Certify(Certify),
+    /// Show what the ledger mapping reads from recorded traffic, without a candidate.
+    Map {
+        /// The first instant of the range, for example 2026-11-20T07:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        from: Timestamp,
+        /// The instant after the range.
+        #[arg(long, value_name = "TIME")]
+        to: Timestamp,
+    },
+}
+
+/// A run, or a candidate with a time range.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Certify {
+    /// A finished run, as printed by `shadow-replayer run`.
+    #[arg(long, value_name = "RUNID", conflicts_with_all = ["candidate", "build", "from", "to"])]
+    pub run: Option<RunId>,
+    /// Where the candidate listens: http://HOST:PORT.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse, required_unless_present = "run")]
+    pub candidate: Option<Origin>,
+    /// The candidate's build, as the pipeline names it.
+    #[arg(long, value_name = "ID", required_unless_present = "run")]
+    pub build: Option<String>,
+    /// The first instant of the range, for example 2026-11-20T07:00:00Z.
+    #[arg(long, value_name = "TIME", required_unless_present = "run")]
+    pub from: Option<Timestamp>,
+    /// The instant after the range.
+    #[arg(long, value_name = "TIME", required_unless_present = "run")]
+    pub to: Option<Timestamp>,
+}
+
+/// A request that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl Certify {
+    fn subject(self) -> Result<Subject, Usage> {
+        match (self.run, self.candidate, self.build, self.from, self.to) {
+            (Some(run), ..) => Ok(Subject::Run(run)),
+            (None, Some(candidate), Some(build), Some(from), Some(to)) => {
+                let Range { from, to } = range(from, to)?;
+                Ok(Subject::Candidate(RunRequest { candidate, build, from, to }))
+            }
+            _ => Err(Usage("give --run, or --candidate with --build, --from and --to".into())),
+        }
+    }
+}
+
+fn range(from: Timestamp, to: Timestamp) -> Result<Range, Usage> {
+    if from < to {
+        return Ok(Range { from, to });
+    }
+    Err(Usage(format!("the range is empty: --from {from} is not before --to {to}")))
+}
+
+/// Runs the program on its arguments, the program's name first.
+pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            // clap's own 2 means "inconclusive" to a pipeline.
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match execute(args).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "shadow-analyzer: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+async fn execute(args: Args) -> anyhow::Result<u8> {
+    let text = config::read(&args.config)?;
+    let document = Document::parse(&args.config, &text, config::process_environment)?;
+    match args.command {
+        Command::Certify(certify) => judge(document, certify).await,
+        Command::Map { from, to } => show_mapping(document, &args.config, range(from, to)?).await,
+    }
+}
+
+const INCOMPLETE: &str = "the configuration was read without a mistake and yet is incomplete";
+
+async fn judge(document: Document<'_>, arguments: Certify) -> anyhow::Result<u8> {
+    let config = Config::take(&document);
+    document.finish()?;
+    let config = config.context(INCOMPLETE)?;
+    let printer = Printer::default();
+    let subject = arguments.subject()?;
+    let certified = certify(&config, &subject, &|progress| printer.print(progress)).await?;
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    say(&terminal::render(&certified, color));
+    Ok(certified.verdict.verdict.exit_code())
+}
+
+async fn show_mapping(document: Document<'_>, file: &Path, range: Range) -> anyhow::Result<u8> {
+    let config = shadow_replayer::config::Config::take(&document);
+    let policy = take_if_present(&document);
+    document.finish()?;
+    let config = config.context(INCOMPLETE)?;
+    let mut summary = Summary::default();
+    let evidence = shadow_replayer::recorded(&config, range, |exchange| {
+        summary.add(&config.mapping, exchange);
+    })
+    .await?;
+    say(&summary.render(range, &evidence.gaps, policy.as_ref(), file));
+    Ok(if summary.exchanges() == 0 { Decision::Inconclusive.exit_code() } else { 0 })
+}
+
+/// Maps an error to its exit code.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let usage = error.is::<ConfigError>()
+        || error.is::<Usage>()
+        || error.downcast_ref::<CertifyError>().is_some_and(CertifyError::is_usage)
+        || error.downcast_ref::<RunError>().is_some_and(RunError::is_usage);
+    if usage { USAGE } else { INTERNAL }
+}
+
+/// Writes to standard output. A reader that went away changes no exit code: the verdict is durable by now.
+fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn verify_cli() {
+        Args::command().debug_assert();
+    }
+
+    fn parse(arguments: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(arguments.split_whitespace())
+    }
+
+    #[test]
+    fn a_run_or_a_candidate_with_a_range_is_certified() {
+        let run = "certify --run 0197a1b2-0000-7000-8000-000000000001";
+        let candidate = "certify --candidate http://c:1 --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z";
+        for arguments in [run, candidate] {
+            let Ok(Args { command: Command::Certify(certify), .. }) =
+                parse(&format!("shadow-analyzer {arguments}"))
+            else {
+                panic!("{arguments}")
+            };
+            assert!(certify.subject().is_ok());
+        }
+        for wrong in [
+            "certify",
+            "certify --run nonsense",
+            "certify --candidate http://c:1",
+            "certify --candidate https://c --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z",
+            "certify --candidate http://c:1 --build b --from yesterday --to 2026-11-20T08:00:00Z",
+            &format!("{run} --build b"),
+            "map --from 2026-11-20T07:00:00Z",
+        ] {
+            assert!(parse(&format!("shadow-analyzer {wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_reversed_or_empty_range_is_a_usage_error() {
+        let (early, late): (Timestamp, Timestamp) =
+            ("2026-11-20T07:00:00Z".parse().unwrap(), "2026-11-20T08:00:00Z".parse().unwrap());
+        assert!(range(early, late).is_ok());
+        for (from, to) in [(late, early), (early, early)] {
+            assert_eq!(exit_code(&range(from, to).unwrap_err().into()), USAGE);
+        }
+    }
+}

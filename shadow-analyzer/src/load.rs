@@ -1,0 +1,160 @@
+//! The door to the journal: its Parquet files as lazy frames, the schema checked before anything is computed.
+
+use std::path::PathBuf;
+
+use polars::prelude::*;
+use shadow_recorder::store::{Store, StoreError};
+use shadow_replayer::journal;
+use shadow_replayer::run::RunId;
+
+/// Why a journal cannot be read or summed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The store does not give a path.
+    #[error("cannot find the journal")]
+    Find(#[source] StoreError),
+    /// A file is missing or damaged.
+    #[error("cannot read the journal table `{table}` ({first})")]
+    Read {
+        /// The table.
+        table: &'static str,
+        /// Its first file.
+        first: String,
+        /// Why.
+        source: PolarsError,
+    },
+    /// A file has not the columns of this version.
+    #[error(
+        "the journal table `{table}` has no column `{column}` of type {expected}: it was written by another version"
+    )]
+    Schema {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The type expected.
+        expected: String,
+    },
+}
+
+/// The journal of one revision of a run: explicit lists of files, one per shard.
+// Never a glob: a file that no shard names is not part of the run.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    entries: Vec<PathBuf>,
+    exchanges: Vec<PathBuf>,
+}
+
+impl Journal {
+    /// Names the files of a revision's shards.
+    pub fn of_run(
+        store: &Store,
+        run: &RunId,
+        revision: u32,
+        shards: &[u32],
+    ) -> Result<Self, LoadError> {
+        let paths = |table| -> Result<Vec<_>, _> {
+            shards
+                .iter()
+                .map(|shard| store.path(&journal::key(table, revision, run, *shard)))
+                .collect()
+        };
+        Ok(Self {
+            entries: paths("entry").map_err(LoadError::Find)?,
+            exchanges: paths("exchange").map_err(LoadError::Find)?,
+        })
+    }
+
+    /// Returns the number of shards.
+    pub(crate) fn shards(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns table `entry` of all shards.
+    pub(crate) fn entries(&self) -> Result<LazyFrame, LoadError> {
+        scan("entry", &self.entries, entry_columns())
+    }
+
+    /// Returns table `entry` of one shard.
+    pub(crate) fn entries_of(&self, shard: usize) -> Result<LazyFrame, LoadError> {
+        scan("entry", &self.entries[shard..=shard], entry_columns())
+    }
+
+    /// Returns table `exchange` of all shards.
+    pub(crate) fn exchanges(&self) -> Result<LazyFrame, LoadError> {
+        scan("exchange", &self.exchanges, exchange_columns())
+    }
+
+    /// Returns table `exchange` of one shard.
+    pub(crate) fn exchanges_of(&self, shard: usize) -> Result<LazyFrame, LoadError> {
+        scan("exchange", &self.exchanges[shard..=shard], exchange_columns())
+    }
+}
+
+fn scan(
+    table: &'static str,
+    files: &[PathBuf],
+    columns: Vec<(&'static str, DataType)>,
+) -> Result<LazyFrame, LoadError> {
+    let first = files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    let read = |source| LoadError::Read { table, first: first.clone(), source };
+    let paths: Vec<_> = files
+        .iter()
+        .map(|file| PlRefPath::try_from_path(file))
+        .collect::<PolarsResult<_>>()
+        .map_err(read)?;
+    let args = ScanArgsParquet {
+        glob: false,
+        // `run_id` is a column of the files; reading it from their folder's name as well would give it twice.
+        hive_options: polars::io::HiveOptions::new_disabled(),
+        ..ScanArgsParquet::default()
+    };
+    let mut frame =
+        LazyFrame::scan_parquet_files(paths.into_iter().collect(), args).map_err(read)?;
+    let schema = frame.collect_schema().map_err(read)?;
+    for (column, expected) in columns {
+        if schema.get(column) != Some(&expected) {
+            return Err(LoadError::Schema { table, column, expected: expected.to_string() });
+        }
+    }
+    Ok(frame)
+}
+
+fn entry_columns() -> Vec<(&'static str, DataType)> {
+    let (text, money) = (DataType::String, DataType::Decimal(38, 9));
+    vec![
+        ("exchange_id", text.clone()),
+        ("transaction", DataType::Int32),
+        ("line", DataType::Int32),
+        ("transaction_key", text.clone()),
+        ("source", text.clone()),
+        ("line_of_business", text.clone()),
+        ("gl_account", text.clone()),
+        ("currency", text.clone()),
+        ("debit", money.clone()),
+        ("credit", money),
+        ("kind", text),
+    ]
+}
+
+fn exchange_columns() -> Vec<(&'static str, DataType)> {
+    let text = DataType::String;
+    vec![
+        ("exchange_id", text.clone()),
+        ("route", text.clone()),
+        ("outcome", text.clone()),
+        ("reason", text.clone()),
+        ("detail", text.clone()),
+        ("blame", text),
+        ("primary_status", DataType::Int32),
+        ("shadow_status", DataType::Int32),
+        ("primary_duration_us", DataType::Int64),
+        ("shadow_duration_us", DataType::Int64),
+        ("upstream_hits", DataType::Int32),
+        ("upstream_misses", DataType::Int32),
+        ("upstream_unused", DataType::Int32),
+        ("newly_unbalanced", DataType::Int32),
+        ("money_known", DataType::Boolean),
+        ("pi", DataType::Int64),
+    ]
+}

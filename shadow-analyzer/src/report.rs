@@ -1,0 +1,72 @@
+//! The report of a run: one HTML file, drawn from the verdict and from nothing else.
+//!
+//! Invariants:
+//! - it loads nothing and runs nothing: no script, no font, no picture from elsewhere, so that it opens from an e-mail;
+//! - every amount is a `<data value>` with the verdict's own text, beside the same digits set for reading; no digit is dropped;
+//! - whatever a name holds, it is shown as text: escaped by the templates, its unseen characters made visible, isolated by `<bdi>`;
+//! - nothing is said by colour alone;
+//! - its size is bounded whatever the run was, and it says what was left out and where that is.
+
+mod text;
+mod bar;
+mod head;
+mod uncovered;
+mod cells;
+mod heat;
+mod exchange;
+mod policy;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+use askama::Template;
+
+use crate::verdict::{DimensionName, Verdict};
+
+/// The page. Its parts are laid out in `templates/report/`.
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page {
+    format: text::Text,
+    version: u32,
+    reporting_currency: text::Text,
+    head: head::Head,
+    uncovered: Vec<uncovered::Item>,
+    tables: Vec<cells::CellTable>,
+    /// Whether a row over all currencies is shown, which then needs its explanation.
+    has_converted: bool,
+    map: Option<heat::HeatMap>,
+    both: Option<cells::CellTable>,
+    exchanges: exchange::Exchanges,
+    not_compared: policy::NotCompared,
+    running: policy::Running,
+    policy: policy::Policy,
+}
+
+/// Returns the report of a verdict as one self-contained HTML document.
+pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
+    let table = |dimension| cells::CellTable::of(dimension, &verdict.reporting_currency);
+    let both = verdict.dimension(DimensionName::LineOfBusinessGlAccount);
+    let tables: Vec<_> = [DimensionName::LineOfBusiness, DimensionName::GlAccount]
+        .into_iter()
+        .filter_map(|name| verdict.dimension(name))
+        .map(table)
+        .collect();
+    let page = Page {
+        format: text::Text::name(&verdict.format),
+        version: verdict.version,
+        reporting_currency: text::Text::name(&verdict.reporting_currency),
+        head: head::Head::of(verdict),
+        uncovered: uncovered::items(verdict),
+        has_converted: tables.iter().any(cells::CellTable::has_converted),
+        tables,
+        map: both.and_then(heat::HeatMap::of),
+        both: both.map(table),
+        exchanges: exchange::Exchanges::of(&verdict.differing),
+        not_compared: policy::NotCompared::of(&verdict.not_compared),
+        running: policy::Running::of(verdict),
+        policy: policy::Policy::of(verdict),
+    };
+    page.render()
+}

@@ -1,0 +1,246 @@
+//! The exchanges that were booked differently, each with its transactions side by side.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::report::text::{Figure, Text, count, counted, instant};
+use crate::verdict::{Differing, DifferingExchange, Line};
+
+/// Exchanges that the page shows, largest first.
+const EXCHANGES_MAX: usize = 60;
+/// Rows that the page shows of one exchange.
+const EXCHANGE_ROWS_MAX: usize = 40;
+/// Rows that the page shows of all exchanges: 1,200 of them are about 1.5 MiB.
+const ROWS_MAX: usize = 1_200;
+/// Fields in which two lines must agree to be two versions of one line.
+const PAIR_FIELDS_MIN: usize = 2;
+
+/// The section of differing exchanges.
+pub(super) struct Exchanges {
+    pub(super) total: u64,
+    pub(super) total_words: String,
+    pub(super) listed: String,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) shown: Vec<Exchange>,
+    /// Not on the page, but in the verdict.
+    pub(super) more_in_verdict: u64,
+    /// Not even in the verdict: only in the journal.
+    pub(super) more_in_journal: u64,
+}
+
+/// A kind of difference with its meaning.
+pub(super) struct Kind {
+    pub(super) name: Text,
+    pub(super) meaning: &'static str,
+    pub(super) count: String,
+}
+
+/// One exchange.
+pub(super) struct Exchange {
+    pub(super) id: Text,
+    pub(super) at: String,
+    pub(super) route: Text,
+    pub(super) outcome: Text,
+    pub(super) reason: Option<Text>,
+    pub(super) statuses: String,
+    pub(super) kinds: Vec<Text>,
+    pub(super) money: Figure,
+    pub(super) transactions: Vec<Transaction>,
+    pub(super) rows_more: u64,
+}
+
+/// One transaction of an exchange.
+pub(super) struct Transaction {
+    pub(super) number: i64,
+    pub(super) key: Option<Text>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// One line of a transaction as each side booked it.
+pub(super) struct Row {
+    /// `=`, `≠`, `−` or `+`.
+    pub(super) symbol: &'static str,
+    pub(super) word: &'static str,
+    /// Primary, then shadow.
+    pub(super) sides: [Option<Side>; 2],
+}
+
+/// What one side booked on a line.
+pub(super) struct Side {
+    /// Line of business, GL account, currency.
+    pub(super) fields: [Field; 3],
+    /// Debit, credit.
+    pub(super) amounts: [Money; 2],
+}
+
+/// A field, and whether the other side has another value.
+pub(super) struct Field {
+    pub(super) text: Text,
+    pub(super) changed: bool,
+}
+
+/// An amount, and whether the other side has another value.
+pub(super) struct Money {
+    pub(super) figure: Figure,
+    pub(super) changed: bool,
+}
+
+impl Exchanges {
+    pub(super) fn of(differing: &Differing) -> Self {
+        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+        for kind in differing.exchanges.iter().flat_map(|exchange| &exchange.kinds) {
+            *kinds.entry(kind).or_default() += 1;
+        }
+        let mut kinds: Vec<_> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, number)| Reverse(*number));
+        let mut rows_left = ROWS_MAX;
+        let mut shown = Vec::new();
+        for exchange in differing.exchanges.iter().take(EXCHANGES_MAX) {
+            if rows_left == 0 {
+                break;
+            }
+            let exchange = Exchange::of(exchange, rows_left.min(EXCHANGE_ROWS_MAX));
+            rows_left = rows_left.saturating_sub(
+                exchange.transactions.iter().map(|transaction| transaction.rows.len()).sum(),
+            );
+            shown.push(exchange);
+        }
+        Self {
+            total: differing.total,
+            total_words: counted(differing.total, "exchange", "exchanges"),
+            listed: count(differing.exchanges.len() as u64),
+            kinds: kinds.into_iter().take(12).map(|(name, number)| kind(name, number)).collect(),
+            more_in_verdict: (differing.exchanges.len() - shown.len()) as u64,
+            more_in_journal: differing.left_out,
+            shown,
+        }
+    }
+}
+
+fn kind(name: &str, number: u64) -> Kind {
+    let meaning = match name {
+        "reclassified" => "the same amount under another line of business or GL account",
+        "amount_changed" => "the same line with another amount",
+        "missing" => "production booked a line that the candidate did not",
+        "extra" => "the candidate booked a line that production did not",
+        _ => "",
+    };
+    Kind { name: Text::name(&name.replace('_', " ")), meaning, count: count(number) }
+}
+
+impl Exchange {
+    fn of(exchange: &DifferingExchange, rows_max: usize) -> Self {
+        let mut lines: BTreeMap<i32, Vec<&Line>> = BTreeMap::new();
+        for line in &exchange.lines {
+            lines.entry(line.transaction).or_default().push(line);
+        }
+        let mut rows_left = rows_max;
+        let mut hidden = exchange.lines_left_out;
+        let mut transactions = Vec::new();
+        for (number, lines) in lines {
+            let key = lines.iter().find_map(|line| line.transaction_key.as_deref());
+            let mut rows = pairs(&lines);
+            hidden += rows.len().saturating_sub(rows_left) as u64;
+            rows.truncate(rows_left);
+            rows_left -= rows.len();
+            if !rows.is_empty() {
+                let rows = rows.into_iter().map(|(primary, shadow)| row(primary, shadow)).collect();
+                let number = i64::from(number) + 1;
+                transactions.push(Transaction { number, key: key.map(Text::name), rows });
+            }
+        }
+        Self {
+            id: Text::name(&exchange.exchange_id),
+            at: instant(exchange.occurred_at),
+            route: Text::name(&exchange.route),
+            outcome: Text::name(&exchange.outcome),
+            reason: exchange.reason.as_deref().map(Text::sentence),
+            statuses: statuses(exchange),
+            kinds: exchange
+                .kinds
+                .iter()
+                .take(8)
+                .map(|kind| Text::name(&kind.replace('_', " ")))
+                .collect(),
+            money: Figure::amount(&exchange.money),
+            transactions,
+            rows_more: hidden,
+        }
+    }
+}
+
+fn statuses(exchange: &DifferingExchange) -> String {
+    let word =
+        |status: Option<u16>| status.map_or("no answer".to_owned(), |code| format!("HTTP {code}"));
+    match (exchange.primary_status, exchange.shadow_status) {
+        (primary, shadow) if primary == shadow => format!("both sides: {}", word(primary)),
+        (primary, shadow) => format!("primary: {}, shadow: {} (≠)", word(primary), word(shadow)),
+    }
+}
+
+/// Returns the lines of a transaction, each beside what the other side made of it. This is for the eye only: it changes no figure.
+fn pairs<'a>(lines: &[&'a Line]) -> Vec<(Option<&'a Line>, Option<&'a Line>)> {
+    let mut shadow: Vec<_> = lines.iter().copied().filter(|line| line.source == "shadow").collect();
+    let mut rows = Vec::new();
+    for line in lines.iter().copied().filter(|line| line.source != "shadow") {
+        if line.source == "both" {
+            rows.push((Some(line), Some(line)));
+            continue;
+        }
+        let nearest = (0..shadow.len())
+            .filter(|at| {
+                shadow[*at].kind == line.kind && agreeing(shadow[*at], line) >= PAIR_FIELDS_MIN
+            })
+            // The first of equals: `max_by_key` keeps the last.
+            .rev()
+            .max_by_key(|at| agreeing(shadow[*at], line));
+        rows.push((Some(line), nearest.map(|at| shadow.remove(at))));
+    }
+    rows.extend(shadow.into_iter().map(|line| (None, Some(line))));
+    rows
+}
+
+fn agreeing(left: &Line, right: &Line) -> usize {
+    [
+        left.line_of_business == right.line_of_business,
+        left.gl_account == right.gl_account,
+        left.currency == right.currency,
+        (&left.debit, &left.credit) == (&right.debit, &right.credit),
+    ]
+    .into_iter()
+    .filter(|agrees| *agrees)
+    .count()
+}
+
+fn row(primary: Option<&Line>, shadow: Option<&Line>) -> Row {
+    let (symbol, word) = match (primary, shadow) {
+        (Some(line), Some(_)) if line.source == "both" => ("=", "same"),
+        (Some(_), Some(_)) => ("≠", "changed"),
+        (_, None) => ("−", "missing"),
+        (None, _) => ("+", "extra"),
+    };
+    Row {
+        symbol,
+        word,
+        sides: [primary.map(|line| side(line, shadow)), shadow.map(|line| side(line, primary))],
+    }
+}
+
+fn side(line: &Line, other: Option<&Line>) -> Side {
+    let field = |of: fn(&Line) -> &String| Field {
+        text: Text::name(of(line)),
+        changed: other.is_some_and(|other| of(other) != of(line)),
+    };
+    let money = |of: fn(&Line) -> &String| Money {
+        figure: Figure::amount(of(line)),
+        changed: other.is_some_and(|other| of(other) != of(line)),
+    };
+    Side {
+        fields: [
+            field(|line| &line.line_of_business),
+            field(|line| &line.gl_account),
+            field(|line| &line.currency),
+        ],
+        amounts: [money(|line| &line.debit), money(|line| &line.credit)],
+    }
+}

@@ -1,0 +1,372 @@
+//! The rules that speak against certifying, each a small pure function: what was found, and what to do about it.
+
+use crate::cell::JudgedCell;
+use crate::score::{Case, sentence};
+use crate::verdict::{CellName, DimensionName, Judged, Reason, Rule};
+
+/// Reasons of one rule that name a cell; more are counted in one further reason.
+pub(crate) const CELL_REASONS_MAX: usize = 20;
+
+/// A rule that speaks against certifying, as two clauses.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub(crate) rule: Rule,
+    pub(crate) found: String,
+    pub(crate) advice: String,
+    pub(crate) cell: Option<CellName>,
+}
+
+impl Finding {
+    /// Returns the finding as a verdict shows it.
+    pub(crate) fn reason(&self) -> Reason {
+        Reason {
+            rule: self.rule,
+            effect: self.rule.effect(),
+            text: format!("{} {}", sentence(&self.found), sentence(&self.advice))
+                .trim_end()
+                .to_owned(),
+            cell: self.cell.clone(),
+        }
+    }
+}
+
+/// Every rule, in the order of precedence.
+const RULES: [fn(&Case<'_>) -> Vec<Finding>; 16] = [
+    net_beyond_threshold,
+    gross_beyond_threshold,
+    newly_unbalanced,
+    candidate_errors,
+    run_failed,
+    nothing_booked,
+    too_few_exchanges,
+    range_too_short,
+    no_threshold,
+    no_rate,
+    incomplete,
+    gaps,
+    dropped,
+    not_examined,
+    money_unknown,
+    sampled,
+];
+
+/// Returns what all rules find, by precedence.
+pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
+    RULES.iter().flat_map(|rule| rule(case)).collect()
+}
+
+fn one(rule: Rule, found: impl Into<String>, advice: impl Into<String>) -> Vec<Finding> {
+    vec![Finding { rule, found: found.into(), advice: advice.into(), cell: None }]
+}
+
+fn again(case: &Case<'_>) -> String {
+    format!("run `shadow-analyzer certify --run {}` again", case.evidence.run_id)
+}
+
+fn named(cell: &JudgedCell) -> String {
+    format!("{} {}", cell.name.dimension.title(), cell.name.value.join(" / "))
+}
+
+/// One finding per cell, the first [`CELL_REASONS_MAX`] of them.
+fn per_cell<'c>(
+    rule: Rule,
+    cells: impl Iterator<Item = &'c JudgedCell>,
+    describe: impl Fn(&JudgedCell) -> (String, String),
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut more = 0_usize;
+    for cell in cells {
+        if findings.len() == CELL_REASONS_MAX {
+            more += 1;
+            continue;
+        }
+        let (found, advice) = describe(cell);
+        // What to do is the same for every cell, and said once.
+        let advice = if findings.is_empty() { advice } else { String::new() };
+        findings.push(Finding { rule, found, advice, cell: Some(cell.name.clone()) });
+    }
+    if more > 0 {
+        findings.extend(one(
+            rule,
+            format!("the same is true of {more} further cells"),
+            "see the tables of the report",
+        ));
+    }
+    findings
+}
+
+fn net_beyond_threshold(case: &Case<'_>) -> Vec<Finding> {
+    beyond(case, Rule::NetBeyondThreshold, "net", |cell| cell.shown.net.as_ref())
+}
+
+fn gross_beyond_threshold(case: &Case<'_>) -> Vec<Finding> {
+    beyond(case, Rule::GrossBeyondThreshold, "gross", |cell| cell.shown.gross.as_ref())
+}
+
+fn beyond(
+    case: &Case<'_>,
+    rule: Rule,
+    kind: &str,
+    judged: impl Fn(&JudgedCell) -> Option<&Judged>,
+) -> Vec<Finding> {
+    let breached = |cell: &&JudgedCell| judged(cell).is_some_and(|judged| judged.breached);
+    per_cell(rule, case.gated().filter(breached), |cell| {
+        let judged = judged(cell).expect("a breach is judged");
+        let undeclared = cell.shown.new && !cell.shown.declared;
+        let limit = match &judged.threshold {
+            _ if undeclared => {
+                "production booked nothing under it in the range, so it is allowed none".to_owned()
+            }
+            Some(threshold) => format!("its threshold is {}", case.money(threshold)),
+            None => String::new(),
+        };
+        let found = format!(
+            "{}: the {kind} {} difference is {}; {limit}",
+            named(cell),
+            judged.worst.word(),
+            case.money(judged.difference()),
+        );
+        let intended = if undeclared {
+            "declare the value with its threshold"
+        } else {
+            "give the cell its own threshold"
+        };
+        let advice = format!(
+            "compare the differing exchanges in the report; if the change is intended, {intended} in [[certify.threshold]] and {}",
+            again(case)
+        );
+        (found, advice)
+    })
+}
+
+fn newly_unbalanced(case: &Case<'_>) -> Vec<Finding> {
+    let exchanges = &case.totals.exchanges;
+    if exchanges.newly_unbalanced == 0 {
+        return Vec::new();
+    }
+    let example = exchanges.newly_unbalanced_example.as_deref().unwrap_or("unknown");
+    one(
+        Rule::NewlyUnbalanced,
+        format!(
+            "{} transaction(s) balance in production and not in the candidate, for example in exchange {example}",
+            exchanges.newly_unbalanced
+        ),
+        "fix the build: debits must equal credits in every transaction and currency",
+    )
+}
+
+fn candidate_errors(case: &Case<'_>) -> Vec<Finding> {
+    let (errored, limit) =
+        (case.totals.exchanges.outcomes.errored, case.policy.candidate_errors_max);
+    if errored <= limit {
+        return Vec::new();
+    }
+    let most = case.totals.exchanges.reasons.iter().find(|reason| reason.outcome == "errored");
+    let most = most.map_or(String::new(), |most| {
+        format!(", most often: {} (exchange {})", most.reason, most.example)
+    });
+    one(
+        Rule::CandidateErrors,
+        format!(
+            "the candidate failed {errored} exchange(s) in which production succeeded, {limit} are accepted{most}"
+        ),
+        "find these exchanges in the candidate's log and replay again",
+    )
+}
+
+fn run_failed(case: &Case<'_>) -> Vec<Finding> {
+    case.evidence.failure.as_ref().map_or(Vec::new(), |failure| {
+        one(
+            Rule::RunFailed,
+            format!("the run gives no evidence: {failure}"),
+            "remove the cause and replay the range again",
+        )
+    })
+}
+
+fn nothing_booked(case: &Case<'_>) -> Vec<Finding> {
+    let nothing_gated = case.policy.dimensions.values().all(|thresholds| !thresholds.gate);
+    let judged = case.gated().any(|cell| cell.compared);
+    // A failed run, and one that compared nothing, have their own reason.
+    if case.evidence.failure.is_some() || case.compared() == 0 || nothing_gated || judged {
+        return Vec::new();
+    }
+    one(
+        Rule::NothingBooked,
+        "no exchange that was compared booked an entry on either side, so nothing was judged",
+        "check the [[ledger]] mapping with `shadow-analyzer map`, or choose a range in which money was booked",
+    )
+}
+
+fn too_few_exchanges(case: &Case<'_>) -> Vec<Finding> {
+    let (compared, least) = (case.compared(), case.policy.min_exchanges);
+    if compared >= least || case.evidence.failure.is_some() {
+        return Vec::new();
+    }
+    let found = format!("{compared} exchange(s) were compared, and a judgement needs {least}");
+    let recorded = case.totals.exchanges.outcomes.recorded;
+    if recorded >= least {
+        let found =
+            format!("{found}; {} were not{}", recorded - compared, not_compared_because(case));
+        return one(Rule::TooFewExchanges, found, "remove the cause, and replay the range again");
+    }
+    let advice =
+        "replay a longer range, or set [certify] min_exchanges to what is enough for this service";
+    one(Rule::TooFewExchanges, found, advice)
+}
+
+/// Says why most of the exchanges that were not compared were not.
+fn not_compared_because(case: &Case<'_>) -> String {
+    let most = case.totals.exchanges.reasons.iter().find(|reason| reason.outcome != "errored");
+    most.map_or(String::new(), |most| {
+        let reason = most.reason.trim_end_matches('.');
+        format!(", most often because {reason} (exchange {})", most.example)
+    })
+}
+
+fn range_too_short(case: &Case<'_>) -> Vec<Finding> {
+    let (range, least) = (case.evidence.range, case.policy.min_range);
+    if range >= least {
+        return Vec::new();
+    }
+    one(
+        Rule::RangeTooShort,
+        format!("the range is {range:?} long, and a judgement needs {least:?}"),
+        "replay a longer range, or lower [certify] min_range",
+    )
+}
+
+fn no_threshold(case: &Case<'_>) -> Vec<Finding> {
+    if case.policy.dimensions.values().all(|thresholds| !thresholds.gate) {
+        return one(
+            Rule::NoThreshold,
+            "no dimension is gated, so that nothing is judged",
+            format!("remove `gate = false` from one of [certify.thresholds] and {}", again(case)),
+        );
+    }
+    let of = |name: DimensionName| {
+        let section = format!("[certify.thresholds.{}]", name.word());
+        let advice = format!(
+            "set `net` in {section}, or `gate = false` there to only show the dimension, and {}",
+            again(case)
+        );
+        let mut bare =
+            case.gated().filter(|cell| cell.name.dimension == name && cell.allowed.is_none());
+        let thresholds = &case.policy.dimensions[&name];
+        if thresholds.gate && thresholds.are_missing() {
+            return one(
+                Rule::NoThreshold,
+                format!("there is no threshold for any {}", name.title()),
+                advice,
+            );
+        }
+        let Some(first) = bare.next() else { return Vec::new() };
+        let others = match bare.count() {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let found = format!("there is no threshold for {}{others}", named(first));
+        vec![Finding { rule: Rule::NoThreshold, found, advice, cell: Some(first.name.clone()) }]
+    };
+    DimensionName::ALL.into_iter().flat_map(of).collect()
+}
+
+fn no_rate(case: &Case<'_>) -> Vec<Finding> {
+    let missing: Vec<&str> = case.currencies_without_rate().into_iter().collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let reporting = &case.policy.rates.reporting_currency;
+    one(
+        Rule::NoRate,
+        format!("there is no rate to {reporting} for {}", missing.join(", ")),
+        format!(
+            "set it in [certify.rates], for example {} = \"1.25\", and {}",
+            missing[0],
+            again(case)
+        ),
+    )
+}
+
+fn incomplete(case: &Case<'_>) -> Vec<Finding> {
+    if case.evidence.failure.is_some() || case.is_complete() {
+        return Vec::new();
+    }
+    one(
+        Rule::Incomplete,
+        "not every recorded exchange is accounted for: the counts of the run and its journal disagree",
+        "replay the range again, and report it if this happens twice",
+    )
+}
+
+fn gaps(case: &Case<'_>) -> Vec<Finding> {
+    let losses = case.evidence.tally.iter().flat_map(|tally| &tally.losses);
+    let all: Vec<&String> = case.evidence.gaps.iter().chain(losses).collect();
+    let Some(first) = all.first() else { return Vec::new() };
+    let more = if all.len() > 1 { format!(" (and {} more)", all.len() - 1) } else { String::new() };
+    one(
+        Rule::Gaps,
+        format!("the range is not wholly covered by recordings: {first}{more}"),
+        "wait until every instance has sealed its segments, or choose a range that is covered, and replay it",
+    )
+}
+
+fn dropped(case: &Case<'_>) -> Vec<Finding> {
+    let total: u64 = case.evidence.dropped.values().sum();
+    if total == 0 {
+        return Vec::new();
+    }
+    let reasons: Vec<String> =
+        case.evidence.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    one(
+        Rule::Dropped,
+        format!(
+            "{total} exchange(s) of the range passed production unrecorded ({})",
+            reasons.join(", ")
+        ),
+        "choose a range without losses; raise the limit in [recorder] that the reason names",
+    )
+}
+
+fn not_examined(case: &Case<'_>) -> Vec<Finding> {
+    let because = not_compared_because(case);
+    per_cell(Rule::NotExamined, case.gated().filter(|cell| cell.not_examined_beyond), |cell| {
+        let money = cell.shown.not_examined.as_deref();
+        let money = money.map_or("an unknown amount".into(), |money| case.money(money));
+        let found = format!(
+            "{}: {money} of production's money was not compared, which is more than the cell's threshold",
+            named(cell)
+        );
+        let advice = format!(
+            "remove the cause and replay the range again: exchanges were left out{because}"
+        );
+        (found, advice)
+    })
+}
+
+fn money_unknown(case: &Case<'_>) -> Vec<Finding> {
+    let exchanges = &case.totals.exchanges;
+    if exchanges.money_unknown <= case.policy.money_unknown_max {
+        return Vec::new();
+    }
+    let why = exchanges.money_unknown_reason.as_deref().unwrap_or("no reason given");
+    one(
+        Rule::MoneyUnknown,
+        format!(
+            "production's money of {} exchange(s) could not be read, most often: {why}",
+            exchanges.money_unknown
+        ),
+        "extend the [[ledger]] mapping, or declare routes that book nothing with `no_entries = true` (`shadow-analyzer map` lists them); what clients broke off can be accepted by [certify] money_unknown_max",
+    )
+}
+
+fn sampled(case: &Case<'_>) -> Vec<Finding> {
+    if !case.is_sampled() {
+        return Vec::new();
+    }
+    one(
+        Rule::Sampled,
+        "the range was recorded as a sample, and a bound on the difference of all its traffic is not available",
+        "choose a range in which everything was recorded",
+    )
+}

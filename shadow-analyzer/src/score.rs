@@ -1,0 +1,233 @@
+//! The judgement: totals, policy and evidence in, verdict out. Pure.
+//!
+//! The score is the lowest cell confidence of the gated dimensions; the verdict is the first of refused, inconclusive and
+//! certified that a rule of `rules` demands. Certified is what is left when no rule speaks against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use shadow_replayer::run::Tally;
+
+use crate::cell::{self, JudgedCell};
+use crate::money::people;
+use crate::policy::Policy;
+use crate::rules::{self, Finding};
+use crate::totals::{Overflow, Totals};
+use crate::verdict::{Basis, Completeness, Decision, Dimension, DimensionName, Outcomes, Reason};
+
+/// What is known of a run beside its journal.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// The run, for the commands that a verdict suggests.
+    pub run_id: String,
+    /// Why the run is not finished; absent where it is.
+    pub failure: Option<String>,
+    /// The length of the range.
+    pub range: Duration,
+    /// What the shards counted; absent where one of them did not.
+    pub tally: Option<Tally>,
+    /// Exchanges lost in production while recording, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Exchanges that the sampling left out.
+    pub sampled_out: u64,
+    /// Why the range is not wholly covered.
+    pub gaps: Vec<String>,
+}
+
+/// What a verdict says beside the facts that it repeats.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The word.
+    pub verdict: Decision,
+    /// The score; 0 where nothing was judged.
+    pub confidence: u8,
+    /// Whether anything was judged.
+    pub decided: bool,
+    /// One sentence: why this word.
+    pub why: String,
+    /// One sentence: what to do next.
+    pub next: String,
+    /// Every rule that speaks against certifying, by precedence.
+    pub reasons: Vec<Reason>,
+    /// On what the verdict rests.
+    pub basis: Basis,
+    /// Whether everything is accounted for.
+    pub completeness: Completeness,
+    /// The cells.
+    pub dimensions: Vec<Dimension>,
+}
+
+/// What the rules look at.
+pub(crate) struct Case<'a> {
+    pub(crate) totals: &'a Totals,
+    pub(crate) policy: &'a Policy,
+    pub(crate) evidence: &'a Evidence,
+    /// Worst first within a dimension.
+    pub(crate) cells: Vec<JudgedCell>,
+}
+
+impl Case<'_> {
+    /// The gated cells.
+    pub(crate) fn gated(&self) -> impl Iterator<Item = &JudgedCell> {
+        self.cells.iter().filter(|cell| cell.gated)
+    }
+
+    /// The exchanges of which both sides were compared; a failed answer counts as compared with nothing.
+    pub(crate) fn compared(&self) -> u64 {
+        let outcomes = &self.totals.exchanges.outcomes;
+        outcomes.matched + outcomes.different + outcomes.errored
+    }
+
+    /// Whether the recordings are a sample.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.totals.exchanges.sampled > 0 || self.evidence.sampled_out > 0
+    }
+
+    /// Whether every recorded exchange has one outcome, in the run's counts and in the journal alike.
+    pub(crate) fn is_complete(&self) -> bool {
+        let journal = &self.totals.exchanges.outcomes;
+        let same = |tally: &Tally| {
+            let counted = Outcomes {
+                recorded: tally.recorded,
+                matched: tally.matched,
+                different: tally.different,
+                filtered: tally.filtered,
+                errored: tally.errored,
+                unverified: tally.unverified,
+            };
+            tally.is_complete() && counted == *journal
+        };
+        self.evidence.tally.as_ref().is_some_and(same)
+    }
+
+    /// Money in the reporting currency, for people.
+    pub(crate) fn money(&self, decimal: &str) -> String {
+        people(decimal, &self.policy.rates.reporting_currency)
+    }
+
+    /// The currencies of the run that have no rate.
+    pub(crate) fn currencies_without_rate(&self) -> BTreeSet<&str> {
+        let used = self.totals.cells.values().flat_map(|cell| cell.currencies.keys());
+        used.map(String::as_str)
+            .filter(|currency| self.policy.rates.of(currency).is_none())
+            .collect()
+    }
+}
+
+/// Judges a run.
+pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Judgement, Overflow> {
+    let mut cells = Vec::with_capacity(totals.cells.len());
+    for (name, cell) in &totals.cells {
+        cells.push(cell::judge(name, cell, &policy.dimensions[&name.dimension], &policy.rates)?);
+    }
+    // An unjudged cell comes before one at 100: it is what a reader has to deal with.
+    cells.sort_by(|a, b| {
+        let rank =
+            |cell: &JudgedCell| (cell.name.dimension, cell.shown.confidence.map_or(99, u32::from));
+        rank(a)
+            .cmp(&rank(b))
+            .then_with(|| b.difference.cmp(&a.difference))
+            .then_with(|| a.name.cmp(&b.name))
+    });
+    let case = Case { totals, policy, evidence, cells };
+    let findings = rules::findings(&case);
+    let confidence =
+        case.gated().filter_map(|cell| cell.shown.confidence).min().filter(|_| case.compared() > 0);
+    let verdict =
+        findings.iter().map(|finding| finding.rule.effect()).min().unwrap_or(Decision::Certified);
+    let first = findings.iter().find(|finding| finding.rule.effect() == verdict);
+    let (why, next) = match first {
+        Some(finding) => (sentence(&finding.found), sentence(&finding.advice)),
+        None => (certified_because(&case), certified_next()),
+    };
+    Ok(Judgement {
+        verdict,
+        confidence: confidence.unwrap_or(0),
+        decided: confidence.is_some(),
+        why,
+        next,
+        reasons: findings.iter().map(Finding::reason).collect(),
+        basis: basis(&case),
+        completeness: completeness(&case),
+        dimensions: dimensions(&case),
+    })
+}
+
+fn dimensions(case: &Case<'_>) -> Vec<Dimension> {
+    let of = |name: DimensionName| Dimension {
+        name,
+        gated: case.policy.dimensions[&name].gate,
+        cells: case
+            .cells
+            .iter()
+            .filter(|cell| cell.name.dimension == name)
+            .map(|cell| cell.shown.clone())
+            .collect(),
+    };
+    DimensionName::ALL.map(of).into()
+}
+
+fn basis(case: &Case<'_>) -> Basis {
+    let text = match (case.compared(), case.is_sampled()) {
+        (0, _) => "nothing was compared",
+        (_, true) => "sample, no assurance",
+        (_, false) => "all traffic of the range",
+    };
+    Basis { sampled: case.is_sampled(), text: text.into() }
+}
+
+fn completeness(case: &Case<'_>) -> Completeness {
+    let Outcomes { recorded, matched, different, filtered, errored, unverified } =
+        case.totals.exchanges.outcomes;
+    let complete = case.is_complete();
+    let counts = format!(
+        "{recorded} recorded, {matched} matched + {different} different + {filtered} filtered + {errored} errored + \
+         {unverified} unverified"
+    );
+    let text = if case.evidence.failure.is_some() {
+        "the run is not finished: nothing of it was compared".into()
+    } else if complete {
+        format!("every recorded exchange is accounted for: {counts}")
+    } else {
+        format!("not every recorded exchange is accounted for: {counts}")
+    };
+    Completeness { complete, text }
+}
+
+fn certified_because(case: &Case<'_>) -> String {
+    let compared = case.compared();
+    let largest = case.gated().filter_map(|cell| Some((cell, cell.shown.net.as_ref()?))).max_by(
+        |(a, _), (b, _)| {
+            // Among equals the dimension that a reader looks at first.
+            a.difference.cmp(&b.difference).then_with(|| b.name.cmp(&a.name))
+        },
+    );
+    match largest {
+        Some((cell, net)) if cell.shown.exchanges_differing > 0 => format!(
+            "No cell is beyond its threshold; the largest difference is {} of {} allowed, in {} {}.",
+            case.money(net.difference()),
+            case.money(net.threshold.as_deref().unwrap_or("0.00")),
+            cell.name.dimension.title(),
+            cell.name.value.join(" / "),
+        ),
+        _ => format!("The candidate booked all {compared} compared exchanges as production did."),
+    }
+}
+
+fn certified_next() -> String {
+    "Promote the build; the report keeps what was compared.".into()
+}
+
+/// Makes a sentence of a clause.
+pub(crate) fn sentence(clause: &str) -> String {
+    if clause.is_empty() {
+        return String::new();
+    }
+    let mut letters = clause.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let end = if clause.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Every rule, and which goes first.
+
+use super::*;
+use crate::verdict::OutcomeReason;
+
+/// Each rule is reached by the first change and just not by the second.
+#[test]
+fn every_rule_is_reached_and_just_not() {
+    type Change = fn(&mut Totals, &mut Policy, &mut Evidence);
+    let cases: [(Rule, Change, Change); 14] = [
+        (
+            Rule::NewlyUnbalanced,
+            |t, _, _| t.exchanges.newly_unbalanced = 1,
+            |t, _, _| t.exchanges.newly_unbalanced = 0,
+        ),
+        (Rule::CandidateErrors, |t, _, e| errors(t, e, 2), |t, _, e| errors(t, e, 1)),
+        (Rule::TooFewExchanges, |_, p, _| p.min_exchanges = 11, |_, p, _| p.min_exchanges = 10),
+        (
+            Rule::RangeTooShort,
+            |_, _, e| e.range = Duration::from_millis(59_999),
+            |_, _, e| e.range = Duration::from_mins(1),
+        ),
+        (Rule::NoThreshold, |_, p, _| no_threshold(p, true), |_, p, _| no_threshold(p, false)),
+        (
+            Rule::NoThreshold,
+            |_, p, _| only_threshold_of(p, &["rides"]),
+            |_, p, _| only_threshold_of(p, &["rides", "eats"]),
+        ),
+        (Rule::NoRate, |t, _, _| booked_in(t, "JPY"), |t, _, _| booked_in(t, "EUR")),
+        (Rule::Incomplete, |_, _, e| e.tally = None, |_, _, _| {}),
+        (Rule::Incomplete, |t, _, _| t.exchanges.outcomes.matched += 1, |_, _, _| {}),
+        (
+            Rule::Gaps,
+            |_, _, e| e.gaps.push("instance a has not sealed".into()),
+            |_, _, e| e.gaps.clear(),
+        ),
+        (
+            Rule::Dropped,
+            |_, _, e| {
+                e.dropped.insert("queue_full".into(), 1);
+            },
+            |_, _, e| {
+                e.dropped.insert("queue_full".into(), 0);
+            },
+        ),
+        (
+            Rule::NotExamined,
+            |t, _, _| unexamined(t, 1_000 * UNITS + 1),
+            |t, _, _| unexamined(t, -1_000 * UNITS),
+        ),
+        (
+            Rule::MoneyUnknown,
+            |t, _, _| t.exchanges.money_unknown = 1,
+            |t, _, _| t.exchanges.money_unknown = 0,
+        ),
+        (Rule::Sampled, |t, _, _| t.exchanges.sampled = 1, |t, _, _| t.exchanges.sampled = 0),
+    ];
+    for (rule, reach, miss) in cases {
+        let judged_after = |change: Change| {
+            let (mut totals, mut policy) = (totals(), policy());
+            let mut evidence = evidence_of(&totals);
+            change(&mut totals, &mut policy, &mut evidence);
+            judge(&totals, &policy, &evidence).unwrap()
+        };
+        expect(&judged_after(reach), rule.effect(), &[rule]);
+        expect(&judged_after(miss), Decision::Certified, &[]);
+    }
+}
+
+fn errors(totals: &mut Totals, evidence: &mut Evidence, errored: u64) {
+    let outcomes = &mut totals.exchanges.outcomes;
+    (outcomes.matched, outcomes.errored) = (10 - errored, errored);
+    totals.exchanges.reasons = vec![OutcomeReason {
+        outcome: "errored".into(),
+        reason: "status 500".into(),
+        blame: Some("candidate".into()),
+        count: errored,
+        example: "e1".into(),
+    }];
+    evidence.tally = evidence_of(totals).tally;
+}
+
+fn no_threshold(policy: &mut Policy, gate: bool) {
+    let none = Thresholds { gate, default: None, cells: BTreeMap::new() };
+    policy.dimensions.insert(DimensionName::GlAccount, none);
+}
+
+fn only_threshold_of(policy: &mut Policy, values: &[&str]) {
+    let own = || CellThreshold { threshold: threshold(1), declared: false };
+    let cells = values.iter().map(|value| (vec![(*value).to_owned()], own())).collect();
+    policy
+        .dimensions
+        .insert(DimensionName::LineOfBusiness, Thresholds { gate: true, default: None, cells });
+}
+
+fn booked_in(totals: &mut Totals, currency: &str) {
+    totals.add_lines(&place("rides", "fares", currency), Part::Both, debit(UNITS), 1).unwrap();
+}
+
+fn unexamined(totals: &mut Totals, units: i128) {
+    totals.add_lines(&rides(), Part::NotExamined, debit(units), 1).unwrap();
+}
+
+#[test]
+fn sampling_that_left_exchanges_out_is_sampling() {
+    let totals = totals();
+    let mut evidence = evidence_of(&totals);
+    evidence.sampled_out = 1;
+    let judgement = judge(&totals, &policy(), &evidence).unwrap();
+    expect(&judgement, Decision::Inconclusive, &[Rule::Sampled]);
+    assert!(judgement.basis.sampled);
+}
+
+#[test]
+fn a_failed_run_and_a_run_that_booked_nothing_decide_nothing() {
+    let evidence = Evidence {
+        run_id: "run".into(),
+        failure: Some("the candidate was never reachable".into()),
+        range: Duration::from_mins(1),
+        ..Evidence::default()
+    };
+    let judgement = judge(&Totals::default(), &policy(), &evidence).unwrap();
+    assert_eq!(judgement.reasons[0].rule, Rule::RunFailed);
+    assert_eq!(
+        (judgement.verdict, judgement.confidence, judgement.decided),
+        (Decision::Inconclusive, 0, false)
+    );
+    assert!(judgement.why.contains("never reachable"), "{}", judgement.why);
+    let mut silent = Totals::default();
+    (silent.exchanges.outcomes.recorded, silent.exchanges.outcomes.matched) = (10, 10);
+    expect(&judged(&silent, &policy()), Decision::Inconclusive, &[Rule::NothingBooked]);
+}
+
+#[test]
+fn what_was_not_compared_has_no_score() {
+    let mut totals = Totals::default();
+    unexamined(&mut totals, 5_000 * UNITS);
+    (totals.exchanges.outcomes.recorded, totals.exchanges.outcomes.unverified) = (10, 10);
+    let judgement = judged(&totals, &policy());
+    expect(&judgement, Decision::Inconclusive, &[Rule::TooFewExchanges, Rule::NotExamined]);
+    assert_eq!(cell_of(&judgement, DimensionName::LineOfBusiness, &["rides"]).confidence, None);
+    assert_eq!((judgement.confidence, judgement.decided), (0, false));
+    // Enough exchanges were compared, but what little was booked was not among them.
+    let mut totals = Totals::default();
+    unexamined(&mut totals, UNITS);
+    (totals.exchanges.outcomes.recorded, totals.exchanges.outcomes.matched) = (10, 10);
+    expect(&judged(&totals, &policy()), Decision::Inconclusive, &[Rule::NothingBooked]);
+}
+
+#[test]
+fn refused_goes_before_inconclusive() {
+    let mut totals = totals();
+    differ(&mut totals, &rides(), debit(2_000 * UNITS));
+    totals.exchanges.money_unknown = 5;
+    let judgement = judged(&totals, &policy());
+    expect(&judgement, Decision::Refused, &[Rule::NetBeyondThreshold, Rule::MoneyUnknown]);
+    assert!(
+        judgement.why.contains("the net debit difference is 2,000.00 USD"),
+        "{}",
+        judgement.why
+    );
+}
+
+#[test]
+fn the_reasons_of_one_rule_are_bounded() {
+    let mut totals = totals();
+    for n in 0..100 {
+        differ(
+            &mut totals,
+            &place(&format!("lob {n:03}"), &format!("gl {n:03}"), "USD"),
+            debit(2_000 * UNITS),
+        );
+    }
+    let judgement = judged(&totals, &policy());
+    let net =
+        judgement.reasons.iter().filter(|reason| reason.rule == Rule::NetBeyondThreshold).count();
+    assert_eq!(net, crate::rules::CELL_REASONS_MAX + 1);
+}

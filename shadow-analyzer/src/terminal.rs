@@ -1,0 +1,150 @@
+//! What `certify` prints: about twenty lines, drawn from the verdict.
+
+use std::fmt::Write;
+
+use crate::certify::Certified;
+use crate::money::people;
+use crate::table::{Align, plain, table};
+use crate::verdict::{Cell, Decision, Dimension, DimensionName, Judged, Verdict};
+
+/// Cells shown; the report has all.
+const CELLS_MAX: usize = 6;
+/// Reasons shown beside the first; the report has all.
+const REASONS_MAX: usize = 4;
+
+/// Returns the text. `color`: standard output is a terminal.
+pub fn render(certified: &Certified, color: bool) -> String {
+    let verdict = &certified.verdict;
+    let score = if verdict.decided {
+        format!("score {} of 100", verdict.confidence)
+    } else {
+        "no score".into()
+    };
+    let primary = verdict.primary_build.as_deref().unwrap_or("none");
+    let mut text =
+        format!("{}  {score}  ({})\n\n", headline(verdict.verdict, color), verdict.basis.text);
+    let _ = writeln!(
+        text,
+        "  {} {} against production {}, {} to {}",
+        plain(&verdict.service),
+        plain(&verdict.candidate.build),
+        plain(primary),
+        verdict.from,
+        verdict.to
+    );
+    let _ = write!(text, "  {}\n  why: {}\n", verdict.completeness.text, line(&verdict.why));
+    for reason in verdict.reasons.iter().skip(1).take(REASONS_MAX) {
+        let _ = writeln!(text, "  also {}: {}", reason.effect.word(), line(&reason.text));
+    }
+    if verdict.reasons.len() > REASONS_MAX + 1 {
+        let _ = writeln!(text, "  and {} further reasons", verdict.reasons.len() - REASONS_MAX - 1);
+    }
+    text.push_str(&cells(verdict));
+    let _ = write!(text, "\n  not examined: {}\n", not_examined(verdict));
+    let _ = write!(text, "  report:  {}\n  verdict: {}\n", certified.report, certified.document);
+    let _ = writeln!(text, "  next: {}", line(&verdict.next));
+    text
+}
+
+fn headline(decision: Decision, color: bool) -> String {
+    let word = decision.word().to_uppercase();
+    if !color {
+        return word;
+    }
+    let code = match decision {
+        Decision::Certified => 32,
+        Decision::Refused => 31,
+        Decision::Inconclusive => 33,
+    };
+    format!("\u{1b}[1;{code}m{word}\u{1b}[0m")
+}
+
+/// Keeps a sentence that quotes recordings on one line and off the terminal's controls.
+fn line(text: &str) -> String {
+    // The one sign of our own sentences that not every terminal has.
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('×', "x")
+}
+
+fn cells(verdict: &Verdict) -> String {
+    let currency = &verdict.reporting_currency;
+    let gated = verdict.dimensions.iter().filter(|dimension| dimension.gated);
+    let mut worst: Vec<(&Dimension, &Cell)> = gated
+        .flat_map(|dimension| dimension.cells.iter().map(move |cell| (dimension, cell)))
+        .collect();
+    // Each dimension is in this order already; a stable sort merges them.
+    worst.sort_by_key(|(_, cell)| {
+        (cell.confidence.unwrap_or(100), u8::from(cell.exchanges_differing == 0))
+    });
+    let rows: Vec<Vec<String>> =
+        worst.iter().take(CELLS_MAX).map(|(dimension, cell)| row(dimension, cell)).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        ("DIMENSION", Align::Left),
+        ("CELL", Align::Left),
+        ("NET", Align::Right),
+        ("THRESHOLD", Align::Right),
+        ("GROSS", Align::Right),
+        ("THRESHOLD", Align::Right),
+        ("SCORE", Align::Right),
+    ];
+    let shown = rows.len();
+    format!(
+        "\n  the worst {shown} of {} cells, in {currency}:\n{}",
+        worst.len(),
+        table(&columns, &rows)
+    )
+}
+
+fn row(dimension: &Dimension, cell: &Cell) -> Vec<String> {
+    let none = || "-".to_owned();
+    let amount = |text: Option<&str>| text.map_or_else(none, |text| people(text, ""));
+    let (net, gross) = (cell.net.as_ref(), cell.gross.as_ref());
+    vec![
+        dimension.name.word().into(),
+        cell.value.join(" / "),
+        amount(net.map(Judged::difference)),
+        amount(net.and_then(|net| net.threshold.as_deref())),
+        amount(gross.map(Judged::difference)),
+        amount(gross.and_then(|gross| gross.threshold.as_deref())),
+        cell.confidence.map_or_else(none, |confidence| confidence.to_string()),
+    ]
+}
+
+fn not_examined(verdict: &Verdict) -> String {
+    let counts = &verdict.exchanges;
+    let exchanges = counts.filtered + counts.unverified;
+    if exchanges == 0 {
+        return "nothing".into();
+    }
+    let most = verdict.not_compared.iter().find(|reason| reason.outcome != "errored");
+    let most = most.map_or(String::new(), |most| format!("; most often: {}", line(&most.reason)));
+    format!("{exchanges} exchange(s){}{most}", money_not_examined(verdict))
+}
+
+/// The money that was not examined, for the first few lines of business that have any.
+fn money_not_examined(verdict: &Verdict) -> String {
+    let cells = verdict
+        .dimension(DimensionName::LineOfBusiness)
+        .map_or(&[][..], |dimension| &dimension.cells);
+    let money = |cell: &Cell| {
+        let money = cell.not_examined.as_deref().unwrap_or("unknown");
+        (money != "0.00")
+            .then(|| format!("{} {}", plain(&cell.value.join(" / ")), people(money, "")))
+    };
+    let mut shown: Vec<String> = cells.iter().filter_map(money).collect();
+    let more = shown.len().saturating_sub(CELLS_MAX);
+    shown.truncate(CELLS_MAX);
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    if shown.is_empty() {
+        String::new()
+    } else {
+        format!(", {} of {}", verdict.reporting_currency, shown.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

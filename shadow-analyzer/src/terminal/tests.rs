@@ -1,0 +1,152 @@
+use super::*;
+use crate::verdict::{
+    Basis, Candidate, Completeness, Differing, DimensionName, FORMAT, Judged, Latency, Losses,
+    Measure, OutcomeReason, Outcomes, Policy, Reason, Rule, UpstreamCalls, VERSION,
+};
+
+fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
+    Judged {
+        debit: difference.into(),
+        credit: "0.00".into(),
+        balance: difference.into(),
+        worst: Measure::Debit,
+        threshold: threshold.map(Into::into),
+        confidence,
+        breached: confidence != Some(100),
+    }
+}
+
+fn cell(value: &str, net: &str, confidence: u8) -> Cell {
+    Cell {
+        value: vec![value.into()],
+        new: false,
+        declared: false,
+        currencies: Vec::new(),
+        net: Some(judged(net, Some("1000.00"), Some(confidence))),
+        gross: Some(judged(net, Some("5000.00"), Some(100))),
+        not_examined: Some("0.00".into()),
+        confidence: Some(confidence),
+        exchanges_differing: u64::from(net != "0.00"),
+        entries_primary: 1,
+        entries_shadow: 1,
+    }
+}
+
+fn certified() -> Certified {
+    let outcomes =
+        Outcomes { recorded: 10, matched: 7, different: 2, unverified: 1, ..Outcomes::default() };
+    let reason = |text: &str| Reason {
+        rule: Rule::NetBeyondThreshold,
+        effect: Decision::Refused,
+        text: text.into(),
+        cell: None,
+    };
+    let verdict = Verdict {
+        format: FORMAT.into(),
+        version: VERSION,
+        run_id: "0197".into(),
+        revision: 1,
+        service: "bookings".into(),
+        candidate: Candidate { build: "2.3.0".into(), url: "http://127.0.0.1:1".into() },
+        primary_build: Some("1.0.0".into()),
+        from: "2026-11-20T07:00:00Z".parse().unwrap(),
+        to: "2026-11-20T08:00:00Z".parse().unwrap(),
+        decided_at: "2026-11-20T08:01:00Z".parse().unwrap(),
+        verdict: Decision::Refused,
+        confidence: 50,
+        decided: true,
+        why: "Rides is off.".into(),
+        reasons: (0..7).map(|n| reason(&format!("Reason {n}."))).collect(),
+        basis: Basis { sampled: false, text: "all traffic of the range".into() },
+        next: "Fix the build.".into(),
+        exchanges: outcomes,
+        completeness: Completeness {
+            complete: true,
+            text: "every recorded exchange is accounted for".into(),
+        },
+        reporting_currency: "USD".into(),
+        rates: [("USD".to_owned(), "1".to_owned())].into(),
+        dimensions: vec![
+            Dimension {
+                name: DimensionName::LineOfBusiness,
+                gated: true,
+                cells: vec![cell("rides", "2000.00", 50), cell("eats\u{1b}", "0.00", 100)],
+            },
+            Dimension {
+                name: DimensionName::GlAccount,
+                gated: false,
+                cells: vec![cell("hidden", "9.00", 1)],
+            },
+        ],
+        differing: Differing::default(),
+        not_compared: vec![OutcomeReason {
+            outcome: "unverified".into(),
+            reason: "GET /fx was never recorded".into(),
+            blame: Some("harness".into()),
+            count: 1,
+            example: "x".into(),
+        }],
+        losses: Losses::default(),
+        upstream: UpstreamCalls::default(),
+        latency: Latency::default(),
+        policy: Policy {
+            sha256: "0".into(),
+            mapping_sha256: "0".into(),
+            min_exchanges: 1,
+            min_range_seconds: 0,
+            candidate_errors_max: 0,
+            money_unknown_max: 0,
+            thresholds: Vec::new(),
+        },
+        control: None,
+    };
+    Certified { verdict, document: "store/verdict.json".into(), report: "store/report.html".into() }
+}
+
+#[test]
+fn a_verdict_reads_in_twenty_lines() {
+    let expected = "\
+REFUSED  score 50 of 100  (all traffic of the range)
+
+  bookings 2.3.0 against production 1.0.0, 2026-11-20T07:00:00Z to 2026-11-20T08:00:00Z
+  every recorded exchange is accounted for
+  why: Rides is off.
+  also refused: Reason 1.
+  also refused: Reason 2.
+  also refused: Reason 3.
+  also refused: Reason 4.
+  and 2 further reasons
+
+  the worst 2 of 2 cells, in USD:
+  DIMENSION         CELL        NET  THRESHOLD     GROSS  THRESHOLD  SCORE
+  line_of_business  rides  2,000.00   1,000.00  2,000.00   5,000.00     50
+  line_of_business  eats       0.00   1,000.00      0.00   5,000.00    100
+
+  not examined: 1 exchange(s); most often: GET /fx was never recorded
+  report:  store/report.html
+  verdict: store/verdict.json
+  next: Fix the build.
+";
+    assert_eq!(render(&certified(), false), expected);
+}
+
+#[test]
+fn color_is_only_for_a_terminal() {
+    assert!(render(&certified(), true).starts_with("\u{1b}[1;31mREFUSED\u{1b}[0m  score 50"));
+    assert!(!render(&certified(), false).contains('\u{1b}'));
+}
+
+#[test]
+fn without_a_judgement_there_is_no_score() {
+    let mut undecided = certified();
+    (undecided.verdict.decided, undecided.verdict.verdict) = (false, Decision::Inconclusive);
+    undecided.verdict.dimensions.clear();
+    assert!(render(&undecided, false).starts_with("INCONCLUSIVE  no score  ("));
+}
+
+#[test]
+fn the_document_reads_back_whole() {
+    let verdict = certified().verdict;
+    let text = serde_json::to_string(&verdict).unwrap();
+    assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+}

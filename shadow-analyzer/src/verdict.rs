@@ -1,0 +1,317 @@
+//! FORMAT: the verdict of a run, one JSON document from which report, exit code and every other output is drawn.
+//!
+//! ```text
+//! reports/run_id=<RunID>/revision=<k>/verdict.json      one object: `format`, `version`, then the fields of `Verdict`
+//! ```
+//!
+//! Invariants:
+//! - money and rates are decimal text (`"-70.00"`, at least two decimals), and no number of the document is a float;
+//! - a difference is always shadow − primary; text without a sign where a field says *absolute*;
+//! - `converted` money is in `reporting_currency`: the sum over the currencies of absolute money × rate, so that currencies never
+//!   offset each other, rounded half away from zero to nine decimals; the judgement itself was made before rounding;
+//! - lists are in the order in which a reader wants them (worst first), which each field states.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+mod cell;
+mod exchange;
+mod policy;
+
+pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Sides};
+pub use exchange::{
+    Differing, DifferingExchange, Latency, Line, Losses, OutcomeReason, Percentiles, UpstreamCalls,
+};
+pub use policy::{CellPolicy, DimensionPolicy, Policy, ThresholdPolicy};
+
+/// The value of `format`.
+pub const FORMAT: &str = "shadow-verdict";
+/// The value of `version`; a reader refuses a higher one.
+pub const VERSION: u32 = 1;
+/// Differing exchanges that a verdict shows; the largest by money. 200 of them are about 400 KiB of JSON.
+pub const DIFFERING_EXCHANGES_MAX: usize = 200;
+/// Lines that one differing exchange shows, both sides together.
+pub const EXCHANGE_LINES_MAX: usize = 100;
+
+/// Returns where a verdict lies in the store.
+pub fn key(run_id: &str, revision: u32) -> String {
+    format!("reports/run_id={run_id}/revision={revision}/verdict.json")
+}
+
+/// Returns where the HTML report drawn from a verdict lies in the store.
+pub fn report_key(run_id: &str, revision: u32) -> String {
+    format!("reports/run_id={run_id}/revision={revision}/report.html")
+}
+
+/// The verdict of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// The version of this document's layout: [`VERSION`].
+    pub version: u32,
+    /// Names the run.
+    pub run_id: String,
+    /// The journal revision that was judged; 0 where the run has finished none.
+    pub revision: u32,
+    /// The service.
+    pub service: String,
+    /// What was judged.
+    pub candidate: Candidate,
+    /// The production build that the candidate was compared with; absent where the range held nothing.
+    pub primary_build: Option<String>,
+    /// The first instant of the range.
+    pub from: Timestamp,
+    /// The instant after the range.
+    pub to: Timestamp,
+    /// When the verdict was given.
+    pub decided_at: Timestamp,
+
+    /// The verdict's word.
+    pub verdict: Decision,
+    /// The score from 0 to 100: the lowest cell confidence of the gated dimensions, rounded down. Never a percentage. 0 where
+    /// `decided` is false.
+    pub confidence: u8,
+    /// Whether anything was judged, so that `confidence` means something.
+    pub decided: bool,
+    /// One sentence: why this word.
+    pub why: String,
+    /// Every rule that speaks against certifying, refusals first. Empty exactly where the verdict is `certified`.
+    pub reasons: Vec<Reason>,
+    /// On what the verdict rests. It is printed wherever the verdict is.
+    pub basis: Basis,
+    /// One sentence: what to do next.
+    pub next: String,
+
+    /// Exchanges of the range by outcome.
+    pub exchanges: Outcomes,
+    /// Whether every recorded exchange is accounted for.
+    pub completeness: Completeness,
+    /// The currency in which thresholds and converted money are.
+    pub reporting_currency: String,
+    /// The value of one unit of each currency in the reporting currency, as configured; the reporting currency itself is 1.
+    pub rates: BTreeMap<String, String>,
+    /// Lines of business, GL accounts, and both together.
+    pub dimensions: Vec<Dimension>,
+    /// The exchanges that were booked differently.
+    pub differing: Differing,
+    /// Why exchanges were filtered, errored or unverified; most frequent first.
+    pub not_compared: Vec<OutcomeReason>,
+    /// What is missing from the range.
+    pub losses: Losses,
+    /// How the candidate's upstream calls were answered.
+    pub upstream: UpstreamCalls,
+    /// How long production and the candidate took.
+    pub latency: Latency,
+    /// What the verdict depends on beside data.
+    pub policy: Policy,
+    /// The production build replayed itself; absent where the run had no control.
+    pub control: Option<Control>,
+}
+
+impl Verdict {
+    /// Returns the dimension of a name.
+    pub fn dimension(&self, name: DimensionName) -> Option<&Dimension> {
+        self.dimensions.iter().find(|dimension| dimension.name == name)
+    }
+}
+
+/// The candidate of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its build.
+    pub build: String,
+    /// Where it answered.
+    pub url: String,
+}
+
+/// The word of a verdict. Only evidence certifies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The candidate books money differently, or failed.
+    Refused,
+    /// The evidence does not carry a judgement.
+    Inconclusive,
+    /// The evidence carries the judgement, and no rule speaks against the build.
+    Certified,
+}
+
+impl Decision {
+    /// Returns the word as it is written everywhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Inconclusive => "inconclusive",
+            Self::Certified => "certified",
+        }
+    }
+
+    /// Returns the exit code of a program that ends with this verdict.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Certified => 0,
+            Self::Refused => 1,
+            Self::Inconclusive => 2,
+        }
+    }
+}
+
+/// A rule that speaks against certifying.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Which rule.
+    pub rule: Rule,
+    /// What the rule makes of the verdict: `refused` or `inconclusive`.
+    pub effect: Decision,
+    /// One or two sentences: what was found, and what to do about it.
+    pub text: String,
+    /// The cell that the rule is about, where it is about one.
+    pub cell: Option<CellName>,
+}
+
+/// The rules, in the order of their precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// A gated cell's net difference is beyond its threshold.
+    NetBeyondThreshold,
+    /// A gated cell's gross difference is beyond its threshold.
+    GrossBeyondThreshold,
+    /// A transaction balances in production and not in the candidate.
+    NewlyUnbalanced,
+    /// The candidate failed more often than its limit where production succeeded.
+    CandidateErrors,
+    /// The run failed: the candidate could not be reached, or the range is empty.
+    RunFailed,
+    /// No exchange of the range booked anything, on either side.
+    NothingBooked,
+    /// Fewer exchanges were compared than the least that carries a judgement.
+    TooFewExchanges,
+    /// The range is shorter than the least that carries a judgement.
+    RangeTooShort,
+    /// A gated cell has no threshold.
+    NoThreshold,
+    /// A currency has no rate.
+    NoRate,
+    /// Recorded exchanges are not accounted for.
+    Incomplete,
+    /// The range is not wholly covered by recordings.
+    Gaps,
+    /// Production exchanges of the range were not recorded.
+    Dropped,
+    /// A gated cell's money that was not examined is beyond its limit.
+    NotExamined,
+    /// Production's money of an exchange could not be read.
+    MoneyUnknown,
+    /// The recordings are a sample, and no bound on the difference is available.
+    Sampled,
+    /// The control does not reproduce production in a gated cell.
+    ControlDiffers,
+}
+
+impl Rule {
+    /// Returns what the rule makes of the verdict.
+    pub fn effect(self) -> Decision {
+        match self {
+            Self::NetBeyondThreshold
+            | Self::GrossBeyondThreshold
+            | Self::NewlyUnbalanced
+            | Self::CandidateErrors => Decision::Refused,
+            _ => Decision::Inconclusive,
+        }
+    }
+}
+
+/// Names a cell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CellName {
+    /// The dimension.
+    pub dimension: DimensionName,
+    /// Its values in the dimension: the line of business, the GL account, or both in this order.
+    pub value: Vec<String>,
+}
+
+/// A dimension of the judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DimensionName {
+    /// Lines of business.
+    LineOfBusiness,
+    /// General-ledger accounts.
+    GlAccount,
+    /// Each GL account of each line of business.
+    LineOfBusinessGlAccount,
+}
+
+impl DimensionName {
+    /// All of them, in the order of a report.
+    pub const ALL: [Self; 3] =
+        [Self::LineOfBusiness, Self::GlAccount, Self::LineOfBusinessGlAccount];
+
+    /// Returns the word in documents and configurations.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LineOfBusiness => "line_of_business",
+            Self::GlAccount => "gl_account",
+            Self::LineOfBusinessGlAccount => "line_of_business_gl_account",
+        }
+    }
+
+    /// Returns the name for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::LineOfBusiness => "line of business",
+            Self::GlAccount => "GL account",
+            Self::LineOfBusinessGlAccount => "line of business × GL account",
+        }
+    }
+}
+
+/// On what a verdict rests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// Whether any exchange was recorded with a probability below one.
+    pub sampled: bool,
+    /// The words printed beside the verdict, such as `all traffic of the range`.
+    pub text: String,
+}
+
+/// Exchanges of the range by outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// All that were recorded in the range.
+    pub recorded: u64,
+    /// Both sides booked the same.
+    pub matched: u64,
+    /// They booked differently.
+    pub different: u64,
+    /// Left out by a filter.
+    pub filtered: u64,
+    /// The candidate failed where production succeeded; counted as if it had booked nothing.
+    pub errored: u64,
+    /// Could not be compared.
+    pub unverified: u64,
+}
+
+/// Whether every recorded exchange is accounted for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completeness {
+    /// recorded = matched + different + filtered + errored + unverified, in the run's counts and in the journal.
+    pub complete: bool,
+    /// The sentence for people.
+    pub text: String,
+}
+
+/// The production build, replayed like the candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// The build.
+    pub build: String,
+    /// Exchanges in which it did not reproduce production.
+    pub exchanges_differing: u64,
+    /// The cells in which it did not.
+    pub cells: Vec<CellName>,
+}

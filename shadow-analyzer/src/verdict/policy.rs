@@ -1,0 +1,61 @@
+//! The policy as a verdict shows it.
+
+use serde::{Deserialize, Serialize};
+
+use super::DimensionName;
+
+/// What a verdict depends on beside data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// SHA-256 over everything below, the rates, the reporting currency and the mapping.
+    pub sha256: String,
+    /// SHA-256 of the ledger mapping under which the judged journal revision was read.
+    pub mapping_sha256: String,
+    /// The fewest compared exchanges that carry a judgement.
+    pub min_exchanges: u64,
+    /// The shortest range that carries a judgement, in seconds.
+    pub min_range_seconds: u64,
+    /// Candidate errors that are still accepted.
+    pub candidate_errors_max: u64,
+    /// Exchanges of which not even production's money could be read that are still accepted.
+    pub money_unknown_max: u64,
+    /// The thresholds per dimension, in the order of `dimensions`.
+    pub thresholds: Vec<DimensionPolicy>,
+}
+
+/// The thresholds of a dimension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DimensionPolicy {
+    /// Which.
+    pub dimension: DimensionName,
+    /// Whether its cells are judged.
+    pub gate: bool,
+    /// For every cell without one of its own; absent where none is configured.
+    pub default: Option<ThresholdPolicy>,
+    /// For single cells.
+    pub cells: Vec<CellPolicy>,
+}
+
+/// The threshold of a single cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellPolicy {
+    /// The cell's value or values.
+    pub value: Vec<String>,
+    /// The threshold.
+    pub threshold: ThresholdPolicy,
+    /// Whether the value is expected to be new.
+    pub declared: bool,
+}
+
+/// A threshold as configured: a fixed one (`net`), or a relative one, max(`floor`, `share` × primary total).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThresholdPolicy {
+    /// The net difference allowed.
+    pub net: Option<String>,
+    /// The share of the cell's primary total allowed.
+    pub share: Option<String>,
+    /// The least that a relative threshold allows.
+    pub floor: Option<String>,
+    /// The gross difference allowed; absent, five times the net.
+    pub gross: Option<String>,
+}

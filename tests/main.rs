@@ -1,0 +1,22 @@
+//! The programs from end to end: real processes, real sockets, real files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+/// Little HTTP, shared with the example.
+#[path = "../shadow-analyzer/examples/quickstart/http.rs"]
+#[expect(dead_code, reason = "the example needs more of it")]
+mod http;
+/// Processes, ports and folders.
+mod harness;
+/// The quickstart does what the README shows.
+mod quickstart;
+/// Record → replay → certify → report, and what lies between.
+mod pipeline;
+/// Entries read from what the service sends to a sink.
+mod sink;
+/// An accounting server that nobody here wrote.
+mod hledger;
+/// Bad input: a clear error, nothing lost, never certified.
+mod bad_input;
+/// The repository keeps its own rules.
+mod tidy;
