@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use shadow_analyzer::verdict::{Decision, Rule};
 
 use crate::harness::{Range, Scene, binary};
-use crate::http::serve;
+use crate::http::{Context, ask, client, serve};
 
 /// No verdict of the scene is `certified`, and there is one.
 #[track_caller]
@@ -137,17 +137,80 @@ async fn a_segment_that_is_gone_torn_or_flipped_is_named_and_never_certified() {
 #[tokio::test]
 async fn a_segment_without_its_manifest_does_not_exist_and_leaves_a_gap() {
     let scene = Scene::new();
-    scene.edit("spool = \"spool\"", "spool = \"spool\"\nsegment_bytes_max = 1");
+    let often = "spool = \"spool\"\nsegment_bytes_max = 1\nfsync_interval = \"10ms\"";
+    scene.edit("spool = \"spool\"", often);
     let range = scene.record(30).await;
     let manifests = scene.stored(".manifest.json");
-    if manifests.len() > 1 {
-        std::fs::remove_file(&manifests[0]).unwrap();
-        let _candidate = scene.service("candidate", "2.0.0");
-        scene.certify("2.0.0", range).expect(2, "is missing from the store");
-    } else {
-        std::fs::write(&manifests[0], "{}").unwrap();
-        scene.certify("2.0.0", range).expect(2, "cannot be read");
+    assert!(manifests.len() > 4, "several segments are sealed");
+    let within = &manifests[2];
+    std::fs::remove_file(within).unwrap();
+    let _candidate = scene.service("candidate", "2.0.0");
+    scene.certify("gone", range).expect(2, "is missing from the store");
+    std::fs::write(within, "{}").unwrap();
+    scene.certify("empty", range).expect(2, "cannot be read");
+    never_certified(&scene);
+}
+
+#[tokio::test]
+async fn a_journal_that_was_changed_or_lost_is_not_judged() {
+    let scene = Scene::new();
+    let range = scene.record(12).await;
+    let candidate = scene.service("candidate", "2.0.0");
+    scene.certify("first", range).expect(0, "CERTIFIED");
+    scene.certify("second", range).expect(0, "CERTIFIED");
+    drop(candidate);
+    let run = scene.verdict("first").run_id;
+    let entries: Vec<_> = scene
+        .stored(".parquet")
+        .into_iter()
+        .filter(|file| file.to_string_lossy().contains("/entry/"))
+        .collect();
+    let of_run = |path: &&std::path::PathBuf| path.to_string_lossy().contains(&run);
+    let (mine, other) =
+        (entries.iter().find(of_run).unwrap(), entries.iter().find(|path| !of_run(path)).unwrap());
+    std::fs::copy(other, mine).unwrap();
+    scene
+        .run("shadow-analyzer", &["certify", "--run", &run])
+        .expect(70, "is not what the replay published");
+    std::fs::remove_file(mine).unwrap();
+    scene.run("shadow-analyzer", &["certify", "--run", &run]).expect(70, "replay the range again");
+}
+
+#[tokio::test]
+async fn a_mapping_that_changed_since_the_replay_is_inconclusive_until_it_is_compared_again() {
+    let scene = Scene::new();
+    let range = scene.record(12).await;
+    let candidate = scene.service("candidate", "2.0.0");
+    scene.certify("2.0.0", range).expect(0, "CERTIFIED");
+    drop(candidate);
+    let run = scene.verdict("2.0.0").run_id;
+    scene.edit("key = \"$.id\"\n", "");
+    let again = ["certify", "--run", &run];
+    scene.run("shadow-analyzer", &again).expect(2, &format!("shadow-replayer compare --run {run}"));
+    scene.run("shadow-replayer", &["compare", "--run", &run]).expect(0, "journal revision 2");
+    scene.run("shadow-analyzer", &again).expect(0, "CERTIFIED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_production_answer_that_is_no_json_is_inconclusive() {
+    let scene = Scene::new();
+    let serve_html =
+        |role| tokio::spawn(serve(scene.addresses[role], async |_| (200, "<html>".to_owned())));
+    let production = serve_html("service");
+    crate::harness::wait_for(scene.addresses["service"]);
+    let recorder = scene.recorder();
+    let from = crate::harness::now();
+    let url = format!("http://{}/bookings", scene.addresses["recorder"]);
+    for _ in 0..12 {
+        let answer = ask(&client(), "POST", &url, &Context::default(), None).await;
+        assert!(answer.is_err(), "it is no JSON for the client either");
     }
+    recorder.stop();
+    production.abort();
+    let _candidate = serve_html("candidate");
+    crate::harness::wait_for(scene.addresses["candidate"]);
+    scene.certify("html", Range { from, to: crate::harness::now() }).expect(2, "not JSON");
+    assert_eq!(scene.verdict("html").losses.money_unknown, 12);
     never_certified(&scene);
 }
 

@@ -80,10 +80,21 @@ pub(crate) fn quickstart() -> PathBuf {
     binary("examples").join("quickstart")
 }
 
-/// Returns ports that are free now, all different.
+/// Returns addresses that are free now, all different, and that no other test of this process is given.
 pub(crate) fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap())
+    use std::sync::atomic::{AtomicU16, Ordering};
+    // Below the range from which the system takes ports for outgoing connections, of which the tests make thousands.
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    std::array::from_fn(|_| {
+        loop {
+            let port = NEXT.fetch_add(1, Ordering::Relaxed);
+            assert!(port < 32_000, "no port is free");
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            if TcpListener::bind(address).is_ok() {
+                return address;
+            }
+        }
+    })
 }
 
 /// Waits until something listens.

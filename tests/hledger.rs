@@ -1,5 +1,5 @@
 //! `hledger-web` is an accounting server (Debian package of the same name). Two instances play production and candidate; the
-//! mapping in the configuration is all that is adapted.
+//! mapping in the README's configuration is all that is adapted.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,40 +9,21 @@ use shadow_analyzer::verdict::{Decision, DimensionName};
 use crate::harness::{Process, Range, Scene, now, wait_for};
 use crate::http::{Context, ask, client};
 
-const CONFIGURATION: &str = r#"
-[service]
-name = "books"
-build = "hledger-web"
-[store]
-directory = "store"
-[recorder]
-listen = "@recorder@"
-forward_to = "http://@service@"
-spool = "spool"
-
-[[ledger]]
-route = "GET /transactions"
-transactions = "$[*]"
-key = "$.tindex"
-entries = "$.tpostings[*]"
-line_of_business = { path = "$.paccount", capture = "^[^:]+:([^:]+)" }
-gl_account = "$.paccount"
-currency = "$.pamount[*].acommodity"
-amount = { mantissa = "$.pamount[*].aquantity.decimalMantissa", places = "$.pamount[*].aquantity.decimalPlaces" }
-accounting_date = { path = "$.tdate", from = "transaction" }
-
-[certify]
-reporting_currency = "USD"
-min_exchanges = 5
-[certify.rates]
-EUR = "1.10"
-[certify.thresholds.line_of_business]
-net = 1000
-[certify.thresholds.gl_account]
-net = 1000
-[certify.thresholds.line_of_business_gl_account]
-net = 1000
-"#;
+/// Returns the configuration that the README shows for it, at the scene's addresses and with less evidence demanded.
+fn configuration() -> String {
+    let readme = include_str!("../README.md");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut text = block.expect("the README has a configuration").to_owned();
+    for (from, to) in [
+        ("127.0.0.1:8080", "@recorder@"),
+        ("127.0.0.1:5000", "@service@"),
+        ("reporting_currency = \"USD\"", "reporting_currency = \"USD\"\nmin_exchanges = 5"),
+    ] {
+        assert!(text.contains(from), "the README's configuration has no `{from}`");
+        text = text.replace(from, to);
+    }
+    text
+}
 
 const JOURNAL: &str = "
 2026-01-05 * Ride
@@ -97,7 +78,7 @@ async fn record(scene: &Scene) -> Range {
 #[tokio::test]
 async fn the_same_journal_is_certified_and_a_changed_posting_is_found_to_the_cent() {
     let scene = Scene::new();
-    scene.configure(CONFIGURATION);
+    scene.configure(&configuration());
     let range = record(&scene).await;
 
     let same = serve(&scene, "candidate", JOURNAL);

@@ -12,6 +12,8 @@ mod harness;
 mod quickstart;
 /// Record → replay → certify → report, and what lies between.
 mod pipeline;
+/// What the mapping reads of a range, whole, damaged or empty.
+mod map;
 /// Entries read from what the service sends to a sink.
 mod sink;
 /// An accounting server that nobody here wrote.

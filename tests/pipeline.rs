@@ -188,8 +188,23 @@ async fn the_mapping_can_be_looked_at_without_a_candidate() {
     scene.edit("EUR = \"1.0825\"\n", "");
     let (from, to) = (range.from.to_string(), range.to.to_string());
     let said = scene.run("shadow-analyzer", &["map", "--from", &from, "--to", &to]);
-    said.expect(0, "POST /bookings");
-    for part in ["20", "Rides", "4000 Revenue", "EUR", "transactions"] {
-        assert!(said.out.contains(part), "`{part}` is not in\n{}", said.out);
+    said.expect(0, "20 exchanges recorded from ");
+    for line in [
+        "  ROUTE           MAPPED  EMPTY  FAILED  UNMAPPED  UNPARSEABLE  BROKEN OFF",
+        "  POST /bookings      20      0       0         0            0           0",
+        "  LINE OF BUSINESS  GL ACCOUNT             CURRENCY  LINES   DEBIT  CREDIT",
+        "  Eats              4100 Fees              USD           2    0.00  200.00",
+        "unbalanced transactions: 0 of 20",
+        "without a threshold in [certify.thresholds.line_of_business]: none",
+        "without a threshold in [certify.thresholds.gl_account]: none",
+        "without a threshold in [certify.thresholds.line_of_business_gl_account]: none",
+        "currencies without a rate: EUR",
+        "what was read from it",
+        "  e0-1  Eats              1100 Receivables  USD       100.00    0.00",
+        "next: set the rate of EUR in [certify.rates]",
+    ] {
+        assert!(said.out.lines().any(|shown| shown == line), "`{line}` is not in\n{}", said.out);
     }
+    let answer = "\n  {\"currency\":\"USD\",\"event\":\"e0\",\"transactions\":[";
+    assert!(said.out.contains(answer), "the answer is not in\n{}", said.out);
 }

@@ -43,6 +43,7 @@ fn the_quickstart_certifies_five_candidates_as_the_readme_shows() {
     let of =
         |build: &str| verdicts.iter().find(|verdict| verdict.candidate.build == build).unwrap();
     the_moved_100_is_shown(of("2.2.0"));
+    assert_eq!((of("2.2.0").differing.total, of("2.3.0").differing.total), (1, 20));
     assert!(of("2.3.0").reasons.iter().any(|reason| reason.rule == Rule::NetBeyondThreshold));
     assert_eq!(of("2.4.0").exchanges.unverified, 3_000);
     assert_eq!((of("2.1.0").exchanges.matched, of("2.1.0").differing.total), (3_000, 0));

@@ -205,9 +205,24 @@ fn exchanges(journal: &Journal) -> Result<ExchangeTotals, AggregateError> {
             });
         }
     }
+    (totals.redated, totals.redated_example) = redated(journal)?;
     add_details(journal, &mut totals.reasons)?;
     totals.reasons.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.example.cmp(&b.example)));
     Ok(totals)
+}
+
+/// Counts the exchanges in which a line moved in time or to another entity, which no sum of money shows.
+fn redated(journal: &Journal) -> Result<(u64, Option<String>), AggregateError> {
+    let moved = col("kind")
+        .eq_missing(lit("period_changed"))
+        .or(col("kind").eq_missing(lit("entity_changed")));
+    let query = journal.entries()?.filter(moved).select([
+        col("exchange_id").n_unique().alias("exchanges"),
+        col("exchange_id").min().alias("example"),
+    ]);
+    let frame = run("changed dates", query)?;
+    let rows = Rows::of("changed dates", &frame);
+    Ok((rows.count("exchanges", 0)?, rows.text("example", 0)?.map(str::to_owned)))
 }
 
 /// Adds to each reason the particulars of its example.

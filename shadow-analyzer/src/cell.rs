@@ -61,10 +61,12 @@ pub(crate) fn judge(
         Ok([money.not_examined.debit, money.not_examined.credit, 0])
     })?);
     let compared = totals.is_compared();
-    let (net_judged, gross_judged) = (
-        judged(&net, allowed.as_ref().map(|a| &a.net), compared),
-        judged(&gross, allowed.as_ref().map(|a| &a.gross), compared),
-    );
+    // A share of a total that lacks a currency is too small a threshold to breach.
+    let known = primary.whole || new || !thresholds.is_relative(&name.value);
+    let judged = |measures, threshold: fn(&Allowed) -> &BigRational| {
+        known.then(|| judged(measures, allowed.as_ref().map(threshold), compared)).flatten()
+    };
+    let (net_judged, gross_judged) = (judged(&net, |a| &a.net), judged(&gross, |a| &a.gross));
     let mut currencies = Vec::new();
     for (currency, money) in &totals.currencies {
         currencies.push(currency_money(currency, money)?);

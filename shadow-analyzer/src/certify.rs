@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use shadow_recorder::clock;
-use shadow_recorder::store::StoreError;
+use shadow_recorder::digest::sha256;
+use shadow_recorder::store::{Store, StoreError};
 use shadow_replayer::run::{Run, RunId, State, Tally};
-use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError};
+use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError, WonFile, without_credentials};
 use shadow_replayer::{Progress, RunError, RunRequest};
 
 use crate::aggregate::{self, AggregateError};
@@ -52,6 +53,12 @@ pub enum CertifyError {
     /// There is no such run.
     #[error("there is no run {0} in {1}: check --run, and [replay] database")]
     NoRun(RunId, String),
+    /// A file of the journal cannot be read.
+    #[error("the run's journal is incomplete; replay the range again")]
+    Journal(#[source] StoreError),
+    /// A file of the journal is not what the replay published.
+    #[error("{0} is not what the replay published; replay the range again")]
+    Changed(String),
     /// The journal cannot be summed.
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
@@ -97,8 +104,10 @@ pub async fn certify(
     };
     let database = &config.replay.replay.database;
     let runs = RunStore::open(database).await?;
-    let run =
-        runs.run(&id).await?.ok_or_else(|| CertifyError::NoRun(id.clone(), database.clone()))?;
+    let run = runs
+        .run(&id)
+        .await?
+        .ok_or_else(|| CertifyError::NoRun(id.clone(), without_credentials(database)))?;
     let revision = runs.newest_revision(&id).await?;
     let (number, mapping_sha256) = match &revision {
         Some(revision) => (revision.number, &*revision.mapping_sha256),
@@ -106,6 +115,7 @@ pub async fn certify(
         None => (0, &*config.replay.mapping_sha256),
     };
     let mut evidence = evidence(&run);
+    evidence.mapping_changed = mapping_sha256 != config.replay.mapping_sha256;
     let shards = match revision {
         Some(_) => runs.shards(&id, number).await?,
         None => Vec::new(),
@@ -116,6 +126,10 @@ pub async fn certify(
         Some(_) => Vec::new(),
         None => shards.iter().map(|shard| shard.number).collect(),
     };
+    for file in shards.iter().filter(|shard| numbers.contains(&shard.number)).flat_map(|s| &s.files)
+    {
+        verify(&config.replay.store, file).await?;
+    }
     let journal = Journal::of_run(&config.replay.store, &id, number, &numbers)
         .map_err(AggregateError::from)?;
     let totals = sum(journal, config.policy.rates.clone()).await?;
@@ -130,6 +144,15 @@ pub async fn certify(
     };
     let verdict = assemble(facts, judgement);
     keep(config, &runs, &id, verdict).await
+}
+
+/// Holds a published file against the digest with which its attempt won: nobody judges a journal that was changed.
+async fn verify(store: &Store, file: &WonFile) -> Result<(), CertifyError> {
+    let bytes = store.get(&file.target).await.map_err(CertifyError::Journal)?;
+    if sha256(&bytes) == file.sha256 {
+        return Ok(());
+    }
+    Err(CertifyError::Changed(file.target.clone()))
 }
 
 /// Sums on a thread of its own: polars blocks, and has a runtime of its own.
@@ -152,6 +175,7 @@ fn evidence(run: &Run) -> Evidence {
         failure,
         range: Duration::try_from(range).unwrap_or_default(),
         tally: None,
+        mapping_changed: false,
         dropped: run.evidence.dropped.clone(),
         sampled_out: run.evidence.sampled_out,
         gaps: run.evidence.gaps.clone(),

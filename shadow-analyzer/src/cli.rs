@@ -64,6 +64,9 @@ pub enum Command {
 
 /// A run, or a candidate with a time range.
 #[derive(Clone, Debug, clap::Args)]
+#[command(
+    override_usage = "shadow-analyzer certify --run <RUNID>\n       shadow-analyzer certify --candidate <URL> --build <ID> --from <TIME> --to <TIME>"
+)]
 pub struct Certify {
     /// A finished run, as printed by `shadow-replayer run`.
     #[arg(long, value_name = "RUNID", conflicts_with_all = ["candidate", "build", "from", "to"])]
@@ -159,7 +162,7 @@ async fn show_mapping(document: Document<'_>, file: &Path, range: Range) -> anyh
         summary.add(&config.mapping, exchange);
     })
     .await?;
-    say(&summary.render(range, &evidence.gaps, policy.as_ref(), file));
+    say(&summary.render(range, &evidence, policy.as_ref(), file));
     Ok(if summary.exchanges() == 0 { Decision::Inconclusive.exit_code() } else { 0 })
 }
 

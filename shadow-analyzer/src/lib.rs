@@ -18,6 +18,7 @@ pub mod certify;
 pub mod config;
 pub mod policy;
 pub mod money;
+mod number;
 pub mod load;
 pub mod aggregate;
 pub mod totals;

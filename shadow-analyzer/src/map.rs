@@ -1,14 +1,16 @@
 //! What the ledger mapping reads from recorded traffic, without a candidate: the first step of adoption.
 //!
-//! [`Summary`] is pure: it takes exchanges one by one and keeps bounded counts; its text is drawn by `render`.
+//! [`Summary`] is pure: it takes exchanges one by one and keeps bounded counts; its text is drawn by `render`, which asks `next`
+//! what stands in the way of certifying.
 
 use std::collections::BTreeMap;
 
-use shadow_recorder::exchange::{Exchange, Request};
+use shadow_recorder::exchange::{End, Exchange, Request};
 use shadow_recorder::ledger::{Answered, Mapping, Reading, Transaction};
 
 use crate::totals::{Money, Place};
 
+mod next;
 mod render;
 
 /// Routes counted by name; exchanges of further ones are counted together.
@@ -41,7 +43,7 @@ struct Route {
     failed: u64,
     unmapped: u64,
     unparseable: u64,
-    unanswered: u64,
+    broken_off: u64,
     reasons: BTreeMap<String, u64>,
 }
 
@@ -63,8 +65,10 @@ struct Example {
 impl Summary {
     /// Adds an exchange.
     pub fn add(&mut self, mapping: &Mapping, exchange: &Exchange) {
-        let Some(response) = &exchange.response else {
-            self.route(mapping, &exchange.request).unanswered += 1;
+        // As for a verdict, a part of an answer says nothing about money, even where it happens to parse.
+        let Some(response) = exchange.response.as_ref().filter(|_| exchange.end == End::Complete)
+        else {
+            self.route(mapping, &exchange.request).broken_off += 1;
             return;
         };
         let calls: Vec<(&str, &Request)> =
@@ -101,6 +105,10 @@ impl Summary {
     /// Returns the number of exchanges added.
     pub fn exchanges(&self) -> u64 {
         self.routes.values().map(Route::exchanges).sum()
+    }
+
+    fn broken_off(&self) -> u64 {
+        self.routes.values().map(|route| route.broken_off).sum()
     }
 
     fn route(&mut self, mapping: &Mapping, request: &Request) -> &mut Route {
@@ -169,7 +177,7 @@ impl Summary {
 
 impl Route {
     fn exchanges(&self) -> u64 {
-        self.mapped + self.empty + self.failed + self.unmapped + self.unparseable + self.unanswered
+        self.mapped + self.empty + self.failed + self.unmapped + self.unparseable + self.broken_off
     }
 
     fn count_reason(&mut self, reason: String) {

@@ -2,6 +2,7 @@
 //!
 //! Everything here is rational arithmetic without a limit; only [`text`] rounds, once, for people.
 
+use crate::number::grouped;
 use std::collections::BTreeMap;
 
 use num_bigint::BigInt;
@@ -130,14 +131,7 @@ fn beyond(units: &BigInt) -> String {
 pub fn people(decimal: &str, currency: &str) -> String {
     let (sign, rest) = decimal.strip_prefix('-').map_or(("", decimal), |rest| ("-", rest));
     let (whole, fraction) = rest.split_once('.').unwrap_or((rest, "00"));
-    let mut grouped = String::new();
-    for (position, digit) in whole.chars().enumerate() {
-        if position > 0 && (whole.len() - position) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{sign}{grouped}.{fraction} {currency}").trim_end().to_owned()
+    format!("{sign}{}.{fraction} {currency}", grouped(whole)).trim_end().to_owned()
 }
 
 #[cfg(test)]

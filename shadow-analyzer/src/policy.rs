@@ -6,9 +6,8 @@ use std::time::Duration;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use shadow_recorder::amount::Amount;
-use shadow_replayer::config::hex;
+use shadow_recorder::digest::sha256;
 
 use crate::money::{self, Rates, whole};
 use crate::verdict::{self, CellPolicy, DimensionName, DimensionPolicy, ThresholdPolicy};
@@ -131,6 +130,13 @@ impl Thresholds {
             .map(|threshold| threshold.allowed(primary))
     }
 
+    /// Returns whether what a cell is allowed depends on what production booked in it.
+    pub fn is_relative(&self, value: &[String]) -> bool {
+        let own = self.cells.get(value).map(|own| &own.threshold);
+        own.or(self.default.as_ref())
+            .is_some_and(|threshold| matches!(threshold.net, Net::Share { .. }))
+    }
+
     /// Returns whether a value is declared as new.
     pub fn declares(&self, value: &[String]) -> bool {
         self.cells.get(value).is_some_and(|own| own.declared)
@@ -174,7 +180,7 @@ impl Policy {
             rates: self.rates.texts(),
             policy: document,
         };
-        hex(&Sha256::digest(serde_json::to_vec(&digested).expect("texts and numbers are JSON")))
+        sha256(serde_json::to_vec(&digested).expect("texts and numbers are JSON"))
     }
 }
 

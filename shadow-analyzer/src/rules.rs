@@ -1,6 +1,7 @@
 //! The rules that speak against certifying, each a small pure function: what was found, and what to do about it.
 
 use crate::cell::JudgedCell;
+use crate::number::{self, count, counted};
 use crate::score::{Case, sentence};
 use crate::verdict::{CellName, DimensionName, Judged, Reason, Rule};
 
@@ -31,12 +32,13 @@ impl Finding {
 }
 
 /// Every rule, in the order of precedence.
-const RULES: [fn(&Case<'_>) -> Vec<Finding>; 16] = [
+const RULES: [fn(&Case<'_>) -> Vec<Finding>; 18] = [
     net_beyond_threshold,
     gross_beyond_threshold,
     newly_unbalanced,
     candidate_errors,
     run_failed,
+    mapping_changed,
     nothing_booked,
     too_few_exchanges,
     range_too_short,
@@ -47,6 +49,7 @@ const RULES: [fn(&Case<'_>) -> Vec<Finding>; 16] = [
     dropped,
     not_examined,
     money_unknown,
+    date_or_entity_changed,
     sampled,
 ];
 
@@ -148,8 +151,8 @@ fn newly_unbalanced(case: &Case<'_>) -> Vec<Finding> {
     one(
         Rule::NewlyUnbalanced,
         format!(
-            "{} transaction(s) balance in production and not in the candidate, for example in exchange {example}",
-            exchanges.newly_unbalanced
+            "{} balanced in production and not in the candidate, for example in exchange {example}",
+            counted(exchanges.newly_unbalanced, "transaction", "transactions")
         ),
         "fix the build: debits must equal credits in every transaction and currency",
     )
@@ -168,7 +171,8 @@ fn candidate_errors(case: &Case<'_>) -> Vec<Finding> {
     one(
         Rule::CandidateErrors,
         format!(
-            "the candidate failed {errored} exchange(s) in which production succeeded, {limit} are accepted{most}"
+            "the candidate failed in {} where production succeeded; accepted are {limit}{most}",
+            number::exchanges(errored)
         ),
         "find these exchanges in the candidate's log and replay again",
     )
@@ -184,6 +188,21 @@ fn run_failed(case: &Case<'_>) -> Vec<Finding> {
     })
 }
 
+fn mapping_changed(case: &Case<'_>) -> Vec<Finding> {
+    if !case.evidence.mapping_changed {
+        return Vec::new();
+    }
+    one(
+        Rule::MappingChanged,
+        "the run's journal was compared under another [[ledger]] mapping than the configured one",
+        format!("{}, then {}", compare_again(case), again(case)),
+    )
+}
+
+fn compare_again(case: &Case<'_>) -> String {
+    format!("run `shadow-replayer compare --run {}`", case.evidence.run_id)
+}
+
 fn nothing_booked(case: &Case<'_>) -> Vec<Finding> {
     let nothing_gated = case.policy.dimensions.values().all(|thresholds| !thresholds.gate);
     let judged = case.gated().any(|cell| cell.compared);
@@ -194,7 +213,10 @@ fn nothing_booked(case: &Case<'_>) -> Vec<Finding> {
     one(
         Rule::NothingBooked,
         "no exchange that was compared booked an entry on either side, so nothing was judged",
-        "check the [[ledger]] mapping with `shadow-analyzer map`, or choose a range in which money was booked",
+        format!(
+            "check the [[ledger]] mapping with `shadow-analyzer map` and {}, or choose a range in which money was booked",
+            compare_again(case)
+        ),
     )
 }
 
@@ -203,12 +225,16 @@ fn too_few_exchanges(case: &Case<'_>) -> Vec<Finding> {
     if compared >= least || case.evidence.failure.is_some() {
         return Vec::new();
     }
-    let found = format!("{compared} exchange(s) were compared, and a judgement needs {least}");
     let recorded = case.totals.exchanges.outcomes.recorded;
+    let found = format!(
+        "{} of {} recorded could be compared, and a judgement needs {}",
+        if compared == 0 { "none".into() } else { count(compared) },
+        number::exchanges(recorded),
+        count(least)
+    );
     if recorded >= least {
-        let found =
-            format!("{found}; {} were not{}", recorded - compared, not_compared_because(case));
-        return one(Rule::TooFewExchanges, found, "remove the cause, and replay the range again");
+        let found = format!("{found}{}", not_compared_because(case));
+        return one(Rule::TooFewExchanges, found, what_to_do(case));
     }
     let advice =
         "replay a longer range, or set [certify] min_exchanges to what is enough for this service";
@@ -222,6 +248,16 @@ fn not_compared_because(case: &Case<'_>) -> String {
         let reason = most.reason.trim_end_matches('.');
         format!(", most often because {reason} (exchange {})", most.example)
     })
+}
+
+/// Says what can be done about exchanges that were not compared.
+fn what_to_do(case: &Case<'_>) -> String {
+    if case.totals.exchanges.upstream.misses > 0 {
+        return "record a range in which production's build makes these calls, declare what differs from call to call as `volatile` \
+                in [[upstream]], or take the calls out of the build; then replay"
+            .into();
+    }
+    "look at the reasons in the report, remove the most frequent and replay the range again".into()
 }
 
 fn range_too_short(case: &Case<'_>) -> Vec<Finding> {
@@ -321,7 +357,8 @@ fn dropped(case: &Case<'_>) -> Vec<Finding> {
     one(
         Rule::Dropped,
         format!(
-            "{total} exchange(s) of the range passed production unrecorded ({})",
+            "{} of the range passed production unrecorded ({})",
+            number::exchanges(total),
             reasons.join(", ")
         ),
         "choose a range without losses; raise the limit in [recorder] that the reason names",
@@ -353,10 +390,26 @@ fn money_unknown(case: &Case<'_>) -> Vec<Finding> {
     one(
         Rule::MoneyUnknown,
         format!(
-            "production's money of {} exchange(s) could not be read, most often: {why}",
-            exchanges.money_unknown
+            "production's money of {} could not be read, most often: {why}",
+            number::exchanges(exchanges.money_unknown)
         ),
-        "extend the [[ledger]] mapping, or declare routes that book nothing with `no_entries = true` (`shadow-analyzer map` lists them); what clients broke off can be accepted by [certify] money_unknown_max",
+        format!(
+            "extend the [[ledger]] mapping, or declare routes that book nothing with `no_entries = true` (`shadow-analyzer map` lists them), then {}; what clients broke off can be accepted by [certify] money_unknown_max",
+            compare_again(case)
+        ),
+    )
+}
+
+fn date_or_entity_changed(case: &Case<'_>) -> Vec<Finding> {
+    let exchanges = &case.totals.exchanges;
+    let Some(example) = &exchanges.redated_example else { return Vec::new() };
+    one(
+        Rule::DateOrEntityChanged,
+        format!(
+            "in {} entries moved to another accounting date or legal entity, for example in exchange {example}",
+            number::exchanges(exchanges.redated)
+        ),
+        "no threshold judges this; if the change is intended, take `accounting_date` or `entity` out of the [[ledger]] mapping and compare the run again",
     )
 }
 

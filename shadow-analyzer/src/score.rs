@@ -10,6 +10,7 @@ use shadow_replayer::run::Tally;
 
 use crate::cell::{self, JudgedCell};
 use crate::money::people;
+use crate::number::{self, count};
 use crate::policy::Policy;
 use crate::rules::{self, Finding};
 use crate::totals::{Overflow, Totals};
@@ -26,6 +27,8 @@ pub struct Evidence {
     pub range: Duration,
     /// What the shards counted; absent where one of them did not.
     pub tally: Option<Tally>,
+    /// Whether the judged journal was compared under another mapping than the configured one.
+    pub mapping_changed: bool,
     /// Exchanges lost in production while recording, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Exchanges that the sampling left out.
@@ -81,6 +84,14 @@ impl Case<'_> {
     /// Whether the recordings are a sample.
     pub(crate) fn is_sampled(&self) -> bool {
         self.totals.exchanges.sampled > 0 || self.evidence.sampled_out > 0
+    }
+
+    /// Whether everything that passed in the range was recorded and compared.
+    pub(crate) fn is_whole(&self) -> bool {
+        let lost = self.evidence.tally.as_ref().is_none_or(|tally| !tally.losses.is_empty());
+        let dropped: u64 = self.evidence.dropped.values().sum();
+        let Outcomes { filtered, unverified, .. } = self.totals.exchanges.outcomes;
+        !lost && self.evidence.gaps.is_empty() && dropped + filtered + unverified == 0
     }
 
     /// Whether every recorded exchange has one outcome, in the run's counts and in the journal alike.
@@ -168,10 +179,11 @@ fn dimensions(case: &Case<'_>) -> Vec<Dimension> {
 }
 
 fn basis(case: &Case<'_>) -> Basis {
-    let text = match (case.compared(), case.is_sampled()) {
-        (0, _) => "nothing was compared",
-        (_, true) => "sample, no assurance",
-        (_, false) => "all traffic of the range",
+    let text = match (case.compared(), case.is_sampled(), case.is_whole()) {
+        (0, ..) => "nothing was compared",
+        (_, true, _) => "sample, no assurance",
+        (_, false, true) => "all traffic of the range",
+        (_, false, false) => "part of the traffic of the range",
     };
     Basis { sampled: case.is_sampled(), text: text.into() }
 }
@@ -181,8 +193,13 @@ fn completeness(case: &Case<'_>) -> Completeness {
         case.totals.exchanges.outcomes;
     let complete = case.is_complete();
     let counts = format!(
-        "{recorded} recorded, {matched} matched + {different} different + {filtered} filtered + {errored} errored + \
-         {unverified} unverified"
+        "{} recorded = {} matched + {} different + {} filtered + {} errored + {} unverified",
+        count(recorded),
+        count(matched),
+        count(different),
+        count(filtered),
+        count(errored),
+        count(unverified)
     );
     let text = if case.evidence.failure.is_some() {
         "the run is not finished: nothing of it was compared".into()
@@ -210,7 +227,16 @@ fn certified_because(case: &Case<'_>) -> String {
             cell.name.dimension.title(),
             cell.name.value.join(" / "),
         ),
-        _ => format!("The candidate booked all {compared} compared exchanges as production did."),
+        _ if case.totals.exchanges.outcomes.different == 0 => format!(
+            "The candidate booked all {} compared exchanges as production did.",
+            count(compared)
+        ),
+        // As when one line of 10 becomes two of 5.
+        _ => format!(
+            "The candidate booked the same money everywhere; in {} of {} its lines are others.",
+            count(case.totals.exchanges.outcomes.different),
+            number::exchanges(compared)
+        ),
     }
 }
 

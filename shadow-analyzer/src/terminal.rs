@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::certify::Certified;
 use crate::money::people;
+use crate::number;
 use crate::table::{Align, plain, table};
 use crate::verdict::{Cell, Decision, Dimension, DimensionName, Judged, Verdict};
 
@@ -71,9 +72,9 @@ fn cells(verdict: &Verdict) -> String {
     let mut worst: Vec<(&Dimension, &Cell)> = gated
         .flat_map(|dimension| dimension.cells.iter().map(move |cell| (dimension, cell)))
         .collect();
-    // Each dimension is in this order already; a stable sort merges them.
+    // Each dimension is in this order already; a stable sort merges them. A cell that could not be judged comes before one at 100.
     worst.sort_by_key(|(_, cell)| {
-        (cell.confidence.unwrap_or(100), u8::from(cell.exchanges_differing == 0))
+        (cell.confidence.unwrap_or(99), u8::from(cell.exchanges_differing == 0))
     });
     let rows: Vec<Vec<String>> =
         worst.iter().take(CELLS_MAX).map(|(dimension, cell)| row(dimension, cell)).collect();
@@ -120,7 +121,7 @@ fn not_examined(verdict: &Verdict) -> String {
     }
     let most = verdict.not_compared.iter().find(|reason| reason.outcome != "errored");
     let most = most.map_or(String::new(), |most| format!("; most often: {}", line(&most.reason)));
-    format!("{exchanges} exchange(s){}{most}", money_not_examined(verdict))
+    format!("{}{}{most}", number::exchanges(exchanges), money_not_examined(verdict))
 }
 
 /// The money that was not examined, for the first few lines of business that have any.

@@ -165,6 +165,10 @@ pub struct ExchangeTotals {
     pub newly_unbalanced: u64,
     /// An exchange with one.
     pub newly_unbalanced_example: Option<String>,
+    /// Exchanges in which a line moved to another accounting date or legal entity, its money unchanged.
+    pub redated: u64,
+    /// An exchange with one.
+    pub redated_example: Option<String>,
     /// Exchanges of which not even production's money could be read.
     pub money_unknown: u64,
     /// Why, most often.

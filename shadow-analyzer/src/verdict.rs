@@ -186,6 +186,8 @@ pub enum Rule {
     CandidateErrors,
     /// The run failed: the candidate could not be reached, or the range is empty.
     RunFailed,
+    /// The journal was compared under another ledger mapping than the configured one.
+    MappingChanged,
     /// No exchange of the range booked anything, on either side.
     NothingBooked,
     /// Fewer exchanges were compared than the least that carries a judgement.
@@ -206,6 +208,8 @@ pub enum Rule {
     NotExamined,
     /// Production's money of an exchange could not be read.
     MoneyUnknown,
+    /// A line moved to another accounting date or legal entity, for which there are no thresholds.
+    DateOrEntityChanged,
     /// The recordings are a sample, and no bound on the difference is available.
     Sampled,
     /// The control does not reproduce production in a gated cell.

@@ -153,6 +153,11 @@ impl<'t> Document<'t> {
         Table { document: self, name, at: Some(at), entries, overridable: false }
     }
 
+    /// Reports a mistake that no single place of the file makes.
+    pub fn mistake_of_all(&self, what: String) {
+        self.mistake(0, what);
+    }
+
     fn mistake(&self, at: usize, what: String) {
         let line = self.text[..at.min(self.text.len())].matches('\n').count() + 1;
         self.mistakes.borrow_mut().push((line, what));

@@ -3,7 +3,7 @@
 //! It is configuration only (`[[ledger]]`) and pure: the same bytes read the same on production's side and the candidate's.
 //! What cannot be read exactly is *unparseable* with a reason, never skipped and never zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,6 +64,8 @@ impl Transaction {
 pub struct Mapping {
     /// The rules.
     pub rules: Vec<Rule>,
+    /// The upstreams that are sinks: whatever is posted there is money.
+    pub sinks: BTreeSet<String>,
 }
 
 /// One `[[ledger]]`.
@@ -146,6 +148,17 @@ impl Mapping {
             self.rules.iter().filter(|rule| rule.route.matches(method, path)).collect();
         let applying: Vec<&Rule> =
             of_route.iter().copied().filter(|rule| rule.status.matches(answered.status)).collect();
+        let unread = |(name, _): &&(&str, &Request)| {
+            let reads =
+                |rule: &&Rule| matches!(&rule.source, Source::Sink(sink, _) if sink == name);
+            self.sinks.contains(*name) && !applying.iter().any(reads)
+        };
+        if let Some((sink, _)) = answered.calls.iter().find(unread) {
+            return Reading::Unmapped(format!(
+                "no [[ledger]] for what {method} {path} posts to sink {sink} with status {}",
+                answered.status
+            ));
+        }
         if applying.is_empty() {
             return match answered.status {
                 400.. if !of_route.is_empty() => Reading::Failed,

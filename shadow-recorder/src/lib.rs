@@ -52,6 +52,7 @@ pub mod exchange;
 pub mod segment;
 pub mod manifest;
 pub mod store;
+pub mod digest;
 pub mod amount;
 pub mod ledger;
 

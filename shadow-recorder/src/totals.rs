@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::manifest::{self, Manifest, SegmentKey};
 use crate::segment::{Accounting, Calls, Header, Line, Tally};
 
@@ -77,7 +77,7 @@ impl Totals {
             sequence: header.sequence,
             segment: self.key(header).segment(),
             bytes: bytes.len() as u64,
-            sha256: hex(&Sha256::digest(bytes)),
+            sha256: sha256(bytes),
             opened_at: header.opened_at,
             sealed_at,
             sealed_through,
@@ -100,13 +100,4 @@ pub(crate) fn spanning(
     at: Timestamp,
 ) -> (Timestamp, Timestamp) {
     span.map_or((at, at), |(first, last)| (first.min(at), last.max(at)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

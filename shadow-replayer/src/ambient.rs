@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use shadow_recorder::config::recorder::Upstream;
 use shadow_recorder::exchange::{Ambient, Request, UpstreamCall};
 
-use crate::matching::differences;
+use crate::matching::{differences, unanswerable};
 
 /// The recorded ambient calls, by upstream, method and target.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub struct AmbientCalls {
 impl AmbientCalls {
     /// Adds a recorded call; one whose answer was not stored cannot answer anything.
     pub fn add(&mut self, ambient: Ambient) {
-        if ambient.call.response.as_ref().is_some_and(|response| response.body.omitted.is_some()) {
+        if unanswerable(&ambient.call).is_some() {
             return;
         }
         let UpstreamCall { name, request, .. } = &ambient.call;
@@ -35,6 +35,10 @@ impl AmbientCalls {
         call: &Request,
         at: Timestamp,
     ) -> Option<&UpstreamCall> {
+        // What is posted to a sink is money, and belongs to an exchange or to nobody.
+        if upstream.sink {
+            return None;
+        }
         let age_max = signed(upstream.ambient_age_max?);
         let calls =
             self.calls.get(&(upstream.name.clone(), call.method.clone(), call.target.clone()))?;
@@ -106,5 +110,10 @@ mod tests {
         assert_eq!(found("/other", 29), None);
         let never = Upstream { ambient_age_max: None, ..upstream.clone() };
         assert!(recorded.find(&never, &call("/token"), second(10)).is_none());
+        let sink = Upstream { sink: true, ..upstream.clone() };
+        assert!(
+            recorded.find(&sink, &call("/token"), second(10)).is_none(),
+            "money is never ambient"
+        );
     }
 }

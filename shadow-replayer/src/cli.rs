@@ -1,5 +1,6 @@
 //! The command line: from arguments to a request, and from a result to words.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -19,7 +20,13 @@ use crate::{RunError, RunRequest};
 #[command(name = "shadow-replayer", version)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, global = true, default_value = "shadow.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "shadow.toml",
+        value_name = "FILE",
+        env = "SHADOW_CONFIG"
+    )]
     pub config: PathBuf,
     /// What to do.
     #[command(subcommand)]
@@ -114,6 +121,7 @@ fn report(
     shards.for_each(|shard| tally.add(&shard));
     if let Some(failure) = &run.failure {
         note(&format!("run {} failed: {failure}", run.id));
+        run.evidence.gaps.iter().for_each(|gap| note(&format!("not covered: {gap}")));
         return 2;
     }
     note(&format!(
@@ -138,13 +146,13 @@ fn next(run: &RunId, config: &std::path::Path) {
     note(&format!("next: shadow-analyzer --config {} certify --run {run}", config.display()));
 }
 
-#[expect(clippy::print_stdout, reason = "the RunID is what a script reads from this program")]
+// A reader that went away changes no exit code: what was done is durable by now.
 fn say(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[cfg(test)]

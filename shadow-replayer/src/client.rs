@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Uri;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Parts, Scheme};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -102,9 +104,7 @@ impl Candidate {
         let body = content(&recorded.body)
             .map_err(|why| format!("the request's body was not recorded ({why:?})"))?;
         let mut request = http::Request::new(Full::new(body));
-        let uri = format!("{}{}", self.origin, recorded.target);
-        *request.uri_mut() =
-            uri.parse().map_err(|_| format!("the target {} cannot be sent", recorded.target))?;
+        *request.uri_mut() = self.uri(&recorded.target)?;
         *request.method_mut() = recorded
             .method
             .parse()
@@ -119,8 +119,22 @@ impl Candidate {
         };
         set("traceparent", format!("00-{trace_id}-{}-01", &trace_id[..16]))?;
         set("tracestate", format!("shadow={}", exchange.id))?;
-        set("baggage", format!("shadow.run_id={}", self.run))?;
+        // Beside what production's request carried: the candidate is asked what production was asked.
+        let baggage = HeaderValue::from_str(&format!("shadow.run_id={}", self.run));
+        headers.append("baggage", baggage.map_err(|_| "the field baggage cannot be sent")?);
         Ok(request)
+    }
+
+    /// Returns the target at the candidate. It is put together from parts, so that no recorded target can name another host.
+    fn uri(&self, target: &str) -> Result<Uri, String> {
+        let cannot = || format!("the target {target} cannot be sent");
+        let mut parts = Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.origin.authority.clone());
+        parts.path_and_query = Some(target.parse().map_err(|_| cannot())?);
+        let uri = Uri::from_parts(parts).map_err(|_| cannot())?;
+        // `*` and the like have no form in which they are sent to a server.
+        if uri.path().starts_with('/') { Ok(uri) } else { Err(cannot()) }
     }
 }
 
@@ -170,4 +184,19 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_recorded_target_leads_to_another_host() {
+        let origin = Origin::parse("http://127.0.0.1:9000").unwrap();
+        let candidate = Candidate::new(origin, RunId::fresh(), Duration::ZERO, 0);
+        assert_eq!(candidate.uri("/a?b=1").unwrap(), "http://127.0.0.1:9000/a?b=1");
+        for target in ["*", "@other/", ":80/", "", "other.example/x"] {
+            assert!(candidate.uri(target).is_err(), "{target} gave {:?}", candidate.uri(target));
+        }
+    }
 }

@@ -83,6 +83,10 @@ fn read_primary(recorded: &Exchange, mapping: &Mapping) -> std::result::Result<P
             return Err(why("the recorder stopped before the end of production's answer"));
         }
     }
+    // It depends on what the client had before, which the replay does not.
+    if matches!(response.status, 304 | 412) {
+        return Err(why("production answered a conditional request"));
+    }
     match read(mapping, &recorded.request, response.status, &response.body, &recorded.upstream) {
         Reading::Booked(transactions) => Ok(Primary::Booked(transactions)),
         Reading::Failed => Ok(Primary::Failed),
@@ -135,15 +139,14 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
     }
     let shadow = match read(mapping, &recorded.request, status, &response.body, &answer.calls) {
         Reading::Booked(shadow) => shadow,
-        Reading::Failed if matches!(primary, Primary::Failed) => Vec::new(),
         Reading::Failed => {
             return failed(primary, why(format!("the candidate answered with status {status}")));
         }
         Reading::Unmapped(what) => {
-            return failed(primary, because("the candidate's answer is not mapped", what));
+            return errored(primary, because("the candidate's answer is not mapped", what));
         }
         Reading::Unparseable(what) => {
-            return failed(primary, because("the candidate's answer cannot be read", what));
+            return errored(primary, because("the candidate's answer cannot be read", what));
         }
     };
     if !recorded.upstream.is_empty() && answer.hits == 0 {
@@ -162,9 +165,10 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
     }
 }
 
-/// The candidate failed. Where production succeeded that counts as having booked nothing; where it failed too, as the same.
+/// The candidate failed plainly. Where production succeeded that counts as having booked nothing; where it failed too, as the same.
 fn failed(primary: &Primary, why: Why) -> Result {
     match primary {
+        Primary::Booked(_) => errored(primary, why),
         Primary::Failed => Result {
             outcome: Outcome::Matched,
             why: None,
@@ -173,14 +177,19 @@ fn failed(primary: &Primary, why: Why) -> Result {
             newly_unbalanced: 0,
             transactions: None,
         },
-        Primary::Booked(booked) => Result {
-            outcome: Outcome::Errored,
-            why: Some(why),
-            blame: Some(Blame::Candidate),
-            entries: pairing::one_sided(booked, Source::Primary, Kind::Missing),
-            newly_unbalanced: 0,
-            transactions: Some((json(booked), "[]".into())),
-        },
+    }
+}
+
+/// The candidate's answer is missing or cannot be read: everything that production booked is missing.
+fn errored(primary: &Primary, why: Why) -> Result {
+    let booked = primary.transactions();
+    Result {
+        outcome: Outcome::Errored,
+        why: Some(why),
+        blame: Some(Blame::Candidate),
+        entries: pairing::one_sided(booked, Source::Primary, Kind::Missing),
+        newly_unbalanced: 0,
+        transactions: Some((json(booked), "[]".into())),
     }
 }
 

@@ -1,12 +1,11 @@
 //! `[replay]`, and the recorder's sections that a replay needs.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use shadow_recorder::config::recorder::{Service, Upstream, service, store, upstreams};
 use shadow_recorder::config::{Document, Table};
+use shadow_recorder::digest::sha256;
 use shadow_recorder::ledger::Mapping;
 use shadow_recorder::ledger::config::mapping;
 use shadow_recorder::store::Store;
@@ -70,14 +69,18 @@ impl Config {
         let service = service(document);
         let store = store(document);
         let mut upstreams = upstreams(document);
-        let mapping_sha256 = hex(&Sha256::digest(document.canonical("ledger")));
-        let mapping = mapping(document);
+        let mapping_sha256 = sha256(document.canonical("ledger"));
+        let mapping = mapping(document, &upstreams);
         let mut table = document.section("replay");
         let replay = replay(&mut table);
         if let Some(stub) = table.table("stub") {
             listen_elsewhere(stub, &mut upstreams);
         }
         table.finish(&KNOWN);
+        // What may answer an ambient call must be found as well.
+        let ambient = upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max();
+        let lookback = replay.lookback.max(ambient.unwrap_or_default());
+        let replay = Replay { lookback, ..replay };
         Some(Self { service: service?, store: store?, upstreams, mapping, mapping_sha256, replay })
     }
 }
@@ -92,8 +95,9 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
     let database = table.text("database").map_or("sqlite:shadow.db".into(), |url| url.value);
     let database = match database.strip_prefix("sqlite:") {
         Some(path) => {
-            let path = table.document().resolve(path.trim_start_matches("//"));
-            format!("sqlite://{}?mode=rwc", path.display())
+            let (path, mode) = path.split_once('?').unwrap_or((path, "mode=rwc"));
+            let path = table.document().resolve(path.strip_prefix("//").unwrap_or(path));
+            format!("sqlite://{}?{mode}", path.display())
         }
         None => database,
     };
@@ -121,18 +125,4 @@ fn listen_elsewhere(mut stub: Table<'_, '_>, upstreams: &mut [Upstream]) {
         upstream.listen = address.unwrap_or(upstream.listen);
     }
     stub.finish(&names.iter().map(String::as_str).collect::<Vec<_>>());
-}
-
-/// Writes bytes as lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Returns the upstreams by name.
-pub fn by_name(upstreams: &[Upstream]) -> BTreeMap<&str, &Upstream> {
-    upstreams.iter().map(|upstream| (&*upstream.name, upstream)).collect()
 }

@@ -16,13 +16,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shadow_recorder::clock;
 use shadow_recorder::config::recorder::Origin;
-use shadow_recorder::segment::{Header, Line, Reader};
+use shadow_recorder::segment::{Line, Reader};
 use shadow_recorder::store::StoreError;
 use tokio::net::TcpStream;
 
 pub mod config;
 pub mod run;
 pub mod plan;
+mod production;
+mod frozen;
 pub mod client;
 pub mod stub;
 pub mod matching;
@@ -41,7 +43,7 @@ use client::Candidate;
 use config::Config;
 use plan::{Found, Range};
 use run::{Event, Run, RunId, State, Tally};
-use store::RunStore;
+use store::{RunStore, without_credentials};
 use stub::Stub;
 use worker::{Answers, Worker};
 
@@ -124,7 +126,7 @@ pub async fn run(
     }
     let runs = RunStore::open(&config.replay.database).await?;
     let (found, mut run) = planned(config, request, range, progress).await?;
-    refuse_production(config, &request.candidate, &found).await?;
+    production::refuse(config, &request.candidate, &found).await?;
     let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
     runs.insert(&run, &config.mapping_sha256, &shards).await?;
     let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();
@@ -140,7 +142,9 @@ pub async fn run(
     }
     let ambient = ambient_calls(config, &found, range).await?;
     let alone = config.replay.in_flight == 1;
-    let stub = Stub::start(&config.upstreams, ambient, alone, config.replay.body_bytes_max).await?;
+    let stub =
+        Stub::start(&config.upstreams, ambient, alone, config.replay.body_bytes_max, range.from)
+            .await?;
     if let Err(failure) = reachable(&request.candidate, config.replay.candidate_wait).await {
         stub.stop().await;
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
@@ -178,7 +182,7 @@ pub async fn compare_again(
     let Some(run) = runs.run(id).await? else {
         return Err(RunError::Usage(format!(
             "there is no run {id} in {}: check [replay] database",
-            config.replay.database
+            without_credentials(&config.replay.database)
         )));
     };
     if run.state != State::Finished {
@@ -200,27 +204,18 @@ pub async fn recorded(
     range: Range,
     mut each: impl FnMut(&shadow_recorder::exchange::Exchange),
 ) -> Result<run::Evidence, RunError> {
-    let found =
-        plan::find(&config.store, &config.service.name, range, signed(config.replay.lookback))
-            .await?;
+    let found = find(config, range, clock::now()).await?;
     let mut evidence = plan::examine(&found, range);
     for segment in &evidence.segments {
-        let bytes = config.store.get(&segment.key).await?;
-        let mut reader = Reader::<Line>::new(&bytes);
-        while let Some(lines) = reader.next_frame() {
-            for line in lines {
-                if let Line::Exchange(exchange) = line
-                    && range.contains(exchange.received_at)
-                {
-                    each(&exchange);
-                }
-            }
-        }
-        if reader.damage().any() {
-            evidence.gaps.push(format!("segment {} is damaged", segment.key));
-        }
+        let exchanges = frozen::exchanges(config, segment, range, &mut evidence.gaps).await;
+        exchanges.iter().for_each(&mut each);
     }
     Ok(evidence)
+}
+
+async fn find(config: &Config, range: Range, now: Timestamp) -> Result<Found, StoreError> {
+    let lookback = signed(config.replay.lookback);
+    plan::find(&config.store, &config.service.name, range, lookback, now).await
 }
 
 /// Finds the segments of the range, waiting while an instance may still seal it.
@@ -230,14 +225,14 @@ async fn planned(
     range: Range,
     progress: &dyn Fn(&Progress),
 ) -> Result<(Found, Run), RunError> {
+    // A range that ends in the future is not waited for: it is inconclusive.
+    let ends_by = range.to.min(clock::now());
     let deadline =
-        range.to.saturating_add(signed(config.replay.watermark_wait)).unwrap_or(Timestamp::MAX);
+        ends_by.saturating_add(signed(config.replay.watermark_wait)).unwrap_or(Timestamp::MAX);
     loop {
-        let found =
-            plan::find(&config.store, &config.service.name, range, signed(config.replay.lookback))
-                .await?;
-        let evidence = plan::examine(&found, range);
         let now = clock::now();
+        let found = find(config, range, now).await?;
+        let evidence = plan::examine(&found, range);
         if now >= deadline || !plan::may_still_seal(&found, range) {
             let run = Run {
                 id: RunId::fresh(),
@@ -259,47 +254,6 @@ async fn planned(
     }
 }
 
-/// A replay books money: it never goes where production or its upstreams are.
-async fn refuse_production(
-    config: &Config,
-    candidate: &Origin,
-    found: &Found,
-) -> Result<(), RunError> {
-    let mut production: Vec<(String, String)> = config
-        .upstreams
-        .iter()
-        .map(|u| (format!("upstream {}", u.name), u.forward_to.authority.to_string()))
-        .collect();
-    if let Some(newest) = found.manifests.iter().max_by_key(|manifest| manifest.sealed_at) {
-        // A loopback address is the recorded host's own: here it is production only while that recorder still runs.
-        let here =
-            candidate.host_port().0.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-                && newest.last;
-        if let (false, Ok(Some(header))) = (here, header(config, &newest.segment).await) {
-            production.push(("the service".into(), header.service_address));
-            production.extend(
-                header
-                    .upstream_addresses
-                    .into_iter()
-                    .map(|(name, address)| (format!("upstream {name}"), address)),
-            );
-        }
-    }
-    match production.iter().find(|(_, address)| *address == *candidate.authority.as_str()) {
-        Some((what, _)) => Err(RunError::Usage(format!(
-            "--candidate {candidate} is {what} in production, and a replay books money: give the address of the release candidate"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Reads the header of a segment, where it can be read.
-async fn header(config: &Config, key: &str) -> Result<Option<Header>, StoreError> {
-    let bytes = config.store.get(key).await?;
-    let mut lines = Reader::<Line>::new(&bytes).next_frame().unwrap_or_default().into_iter();
-    Ok(lines.find_map(|line| if let Line::Header(header) = line { Some(header) } else { None }))
-}
-
 fn empty_range(found: &Found, config: &Config, range: Range) -> String {
     let (from, to, service) = (range.from, range.to, &config.service.name);
     let near = found
@@ -316,7 +270,8 @@ fn empty_range(found: &Found, config: &Config, range: Range) -> String {
             config.store.location("captures")
         ),
     };
-    format!("no exchange of service {service} was recorded from {from} to {to}: {hint}")
+    let what = format!("no exchange of service {service} was recorded from {from} to {to}: {hint}");
+    [&[what], &found.unreadable[..]].concat().join("; ")
 }
 
 /// Reads the ambient calls that may answer in the range.

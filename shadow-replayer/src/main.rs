@@ -1,5 +1,6 @@
 //! `shadow-replayer`: parse, trace, execute, exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,7 +28,7 @@ async fn main() -> ExitCode {
     match cli::execute(args).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("shadow-replayer: {error:#}");
+            let _ = writeln!(std::io::stderr(), "shadow-replayer: {error:#}");
             ExitCode::from(cli::exit_code(&error))
         }
     }

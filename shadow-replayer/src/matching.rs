@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 use shadow_recorder::config::recorder::Upstream;
-use shadow_recorder::exchange::{Request, UpstreamCall, header};
+use shadow_recorder::exchange::{End, Request, UpstreamCall};
 
 /// A call that no recording answers, with the nearest recording for the person who looks at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,16 @@ impl Miss {
 impl std::fmt::Display for Miss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "upstream {} has no recording of {}", self.upstream, self.particulars())
+    }
+}
+
+/// Returns why a recorded call cannot answer anything; `None` where it can. That the upstream failed is an answer.
+pub fn unanswerable(call: &UpstreamCall) -> Option<String> {
+    let omitted = call.response.as_ref().and_then(|response| response.body.omitted);
+    match (call.end, omitted) {
+        (End::ClientAborted | End::Truncated, _) => Some("the recorded call was broken off".into()),
+        (_, Some(why)) => Some(format!("the recorded answer's body was not stored ({why:?})")),
+        (End::Complete | End::UpstreamFailed, None) => None,
     }
 }
 
@@ -91,13 +101,15 @@ pub fn differences(upstream: &Upstream, recorded: &Request, call: &Request) -> V
     }
     note(recorded.query() == call.query(), "query".into());
     for name in &upstream.match_headers {
-        note(
-            header(&recorded.headers, name) == header(&call.headers, name),
-            format!("header {name}"),
-        );
+        note(values(recorded, name).eq(values(call, name)), format!("header {name}"));
     }
     note(same_body(&upstream.volatile, recorded, call), "body".into());
     differences
+}
+
+fn values<'r>(request: &'r Request, name: &'r str) -> impl Iterator<Item = &'r str> {
+    let of_name = move |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
+    request.headers.iter().filter(of_name).map(|(_, value)| &**value)
 }
 
 /// Compares JSON as JSON, less the volatile paths, and everything else byte for byte.
@@ -141,7 +153,7 @@ fn strip(document: &mut Value, volatile: &[JsonPath]) {
 mod tests {
     use super::*;
     use shadow_recorder::config::recorder::Origin;
-    use shadow_recorder::exchange::{Body, End};
+    use shadow_recorder::exchange::Body;
 
     fn upstream() -> Upstream {
         Upstream {

@@ -3,11 +3,11 @@
 //! `examine` is pure: manifests in, evidence out. A range is covered when every boot that recorded in it has gapless segments
 //! and has sealed through the range's end. What is not covered is a gap, named, and nothing with a gap certifies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use shadow_recorder::manifest::{FORMAT, MANIFEST_SUFFIX, Manifest, hour_prefix};
-use shadow_recorder::segment::{Calls, VERSION};
+use shadow_recorder::segment::VERSION;
 use shadow_recorder::store::{Store, StoreError};
 
 use crate::run::{Evidence, FrozenSegment};
@@ -43,14 +43,13 @@ pub async fn find(
     service: &str,
     range: Range,
     lookback: SignedDuration,
+    now: Timestamp,
 ) -> Result<Found, StoreError> {
     let hour = SignedDuration::from_hours(1);
     let mut found = Found::default();
-    let mut at = range.from.saturating_sub(lookback).unwrap_or(Timestamp::MIN);
-    let mut end = range.to.saturating_add(hour).unwrap_or(Timestamp::MAX);
-    // Hours are listed by their folder, so both ends are brought to the folder's own.
-    at = floor_to_hour(at);
-    end = floor_to_hour(end);
+    // Hours are listed by their folder, so both ends are brought to the folder's own. Nothing is recorded in the future.
+    let mut at = floor_to_hour(range.from.saturating_sub(lookback).unwrap_or(Timestamp::MIN));
+    let end = floor_to_hour(range.to.min(now).saturating_add(hour).unwrap_or(Timestamp::MAX));
     while at <= end {
         for key in store.list(&hour_prefix(service, at.as_microsecond())).await? {
             if !key.ends_with(MANIFEST_SUFFIX) {
@@ -66,7 +65,8 @@ pub async fn find(
                 Err(error) => found.unreadable.push(format!("{key} cannot be read: {error}")),
             }
         }
-        at += hour;
+        let Ok(next) = at.checked_add(hour) else { break };
+        at = next;
     }
     found.manifests.sort_by(|a, b| a.segment.cmp(&b.segment));
     Ok(found)
@@ -96,28 +96,42 @@ pub fn examine(found: &Found, range: Range) -> Evidence {
         newest = newest.max(Some(last));
     }
     evidence.primary_build = newest.map(|(_, build)| build.to_owned());
-    account(found, range, &mut evidence);
-    for (boot, manifests) in boots(found) {
-        evidence.gaps.extend(gaps(&boot, &manifests, range));
+    let boots = boots(found);
+    for (boot, manifests) in &boots {
+        account(manifests, range, &mut evidence);
+        evidence.gaps.extend(gaps(boot, manifests, range, ended_by(manifests, &boots)));
     }
     evidence
 }
 
-/// Adds up what the segments that touch the range say of losses; an empty segment can still have dropped.
-fn account(found: &Found, range: Range, evidence: &mut Evidence) {
-    let mut calls = Calls::default();
-    for manifest in
-        found.manifests.iter().filter(|m| m.opened_at < range.to && m.sealed_at >= range.from)
-    {
+/// Adds up what a boot's segments that touch the range say of losses; an empty segment can still have dropped.
+fn account(manifests: &[&Manifest], range: Range, evidence: &mut Evidence) {
+    let mut before: Option<Timestamp> = None;
+    for manifest in manifests {
+        // While the disk fails no segment can be opened, and the next one that is tells what was lost since the one before.
+        let since = before.replace(manifest.sealed_at).unwrap_or(manifest.opened_at);
+        if since.min(manifest.opened_at) >= range.to || manifest.sealed_at < range.from {
+            continue;
+        }
         for tally in manifest.strata.values() {
             evidence.sampled_out += tally.sampled_out;
             for (reason, count) in tally.dropped.iter().filter(|(_, count)| **count > 0) {
                 *evidence.dropped.entry(reason.clone()).or_default() += count;
             }
         }
-        calls.add(&manifest.calls);
+        evidence.calls.add(&manifest.calls);
     }
-    evidence.calls = calls;
+}
+
+/// Returns the instant by which a boot had certainly ended: when the next boot of its instance opened.
+fn ended_by(manifests: &[&Manifest], boots: &BTreeMap<String, Vec<&Manifest>>) -> Timestamp {
+    let Some(last) = manifests.last() else { return Timestamp::MAX };
+    let later = boots.values().filter_map(|other| other.first()).filter(|first| {
+        first.instance == last.instance
+            && first.boot != last.boot
+            && first.opened_at >= last.sealed_through
+    });
+    later.map(|first| first.opened_at).min().unwrap_or(Timestamp::MAX)
 }
 
 fn boots(found: &Found) -> BTreeMap<String, Vec<&Manifest>> {
@@ -134,36 +148,51 @@ fn boots(found: &Found) -> BTreeMap<String, Vec<&Manifest>> {
     boots
 }
 
-/// Returns why one boot's segments do not cover its part of the range.
-fn gaps(boot: &str, manifests: &[&Manifest], range: Range) -> Vec<String> {
+/// Returns why one boot's segments do not cover its part of the range; the boot had ended by `ended_by`.
+fn gaps(boot: &str, manifests: &[&Manifest], range: Range, ended_by: Timestamp) -> Vec<String> {
     let (Some(first), Some(last)) = (manifests.first(), manifests.last()) else {
         return Vec::new();
     };
-    if !recorded_in(first, last, range) {
-        return Vec::new();
-    }
     let mut gaps = Vec::new();
-    let present: BTreeSet<u64> = manifests.iter().map(|manifest| manifest.sequence).collect();
-    // Segments before the first one listed matter only where they could still reach into the range.
-    let from = if first.opened_at > range.from { 1 } else { first.sequence };
-    for missing in (from..last.sequence).filter(|sequence| !present.contains(sequence)) {
-        gaps.push(format!("segment {missing} of {boot} is missing from the store"));
-    }
-    if let Some(torn) = manifests
-        .iter()
-        .find(|m| m.torn && m.sealed_through < range.to && m.sealed_at >= range.from)
-    {
+    // A crash loses what came since the last line on disk, however long the boot had been idle before.
+    if last.torn && last.sealed_through < range.to && ended_by > range.from {
         gaps.push(format!(
             "{boot} ended without a clean stop: what it received since {} is lost",
-            torn.sealed_through
+            last.sealed_through
         ));
-    } else if is_unsealed(last, range) {
+    } else if recorded_in(first, last, range) && is_unsealed(last, range) {
         gaps.push(format!(
             "{boot} has sealed only what it received before {}: wait until it has sealed, or end the range there",
             last.sealed_through
         ));
     }
+    if recorded_in(first, last, range) {
+        gaps.extend(holes(boot, manifests, range));
+    }
     gaps
+}
+
+/// Names the segments that are missing between those that are there.
+fn holes(boot: &str, manifests: &[&Manifest], range: Range) -> Vec<String> {
+    // Segments before the first one listed matter only where they could still reach into the range.
+    let known = |first: &&Manifest| {
+        if first.opened_at > range.from { 0 } else { first.sequence.saturating_sub(1) }
+    };
+    let mut before = manifests.first().map_or(0, known);
+    let mut holes = Vec::new();
+    for manifest in manifests {
+        match manifest.sequence.saturating_sub(before) {
+            0 | 1 => {}
+            2 => holes.push(format!("segment {} of {boot} is missing from the store", before + 1)),
+            _ => holes.push(format!(
+                "segments {} to {} of {boot} are missing from the store",
+                before + 1,
+                manifest.sequence - 1
+            )),
+        }
+        before = manifest.sequence;
+    }
+    holes
 }
 
 fn recorded_in(first: &Manifest, last: &Manifest, range: Range) -> bool {

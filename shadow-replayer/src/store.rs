@@ -67,6 +67,8 @@ pub struct Shard {
     pub epoch: i64,
     /// What the winning attempt counted.
     pub tally: Option<Tally>,
+    /// The winning attempt's files.
+    pub files: Vec<WonFile>,
 }
 
 /// A file of a winning attempt.
@@ -266,7 +268,7 @@ impl RunStore {
     /// Returns the shards of a revision, in order.
     pub async fn shards(&self, id: &RunId, revision: u32) -> Result<Vec<Shard>> {
         let rows = sqlx::query(
-            "select shard, segments, state, lease_epoch, tally from shard where run_id = $1 and revision = $2 order by shard",
+            "select shard, segments, state, lease_epoch, tally, files from shard where run_id = $1 and revision = $2 order by shard",
         )
         .bind(id.as_str())
         .bind(i64::from(revision))
@@ -281,7 +283,7 @@ impl RunStore {
         let row = sqlx::query(
             "update shard set state = 'leased', lease_epoch = lease_epoch + 1 where run_id = $1 and revision = $2
              and state = 'ready' and shard = (select min(shard) from shard where run_id = $1 and revision = $2
-             and state = 'ready') returning shard, segments, state, lease_epoch, tally",
+             and state = 'ready') returning shard, segments, state, lease_epoch, tally, files",
         )
         .bind(id.as_str())
         .bind(i64::from(revision))
@@ -385,7 +387,7 @@ async fn insert_revision(
 }
 
 /// Leaves user and password of a database URL out of messages.
-fn without_credentials(url: &str) -> String {
+pub fn without_credentials(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
         _ => url.into(),

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use shadow_recorder::config::recorder::Upstream;
-use shadow_recorder::exchange::{End, Exchange, Request, Response, UpstreamCall};
+use shadow_recorder::exchange::{End, Exchange, Omission, Request, Response, UpstreamCall};
 use shadow_recorder::{body, redact, trace_context};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -69,6 +70,9 @@ struct State {
     alone: bool,
     body_bytes_max: usize,
     changed: Notify,
+    /// When the newest exchange opened so far was received, for calls of no exchange.
+    latest_us: AtomicI64,
+    late: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -88,10 +92,19 @@ impl Stub {
         ambient: AmbientCalls,
         alone: bool,
         body_bytes_max: usize,
+        from: Timestamp,
     ) -> Result<Self, BindError> {
         let open = Mutex::default();
-        let state =
-            Arc::new(State { open, ambient, alone, body_bytes_max, changed: Notify::new() });
+        let (latest_us, late) = (AtomicI64::new(from.as_microsecond()), AtomicU64::new(0));
+        let state = Arc::new(State {
+            open,
+            ambient,
+            alone,
+            body_bytes_max,
+            changed: Notify::new(),
+            latest_us,
+            late,
+        });
         let stub = Self { state, stop: CancellationToken::new(), tasks: TaskTracker::new() };
         for upstream in upstreams {
             let listener = TcpListener::bind(upstream.listen).await.map_err(|source| {
@@ -115,7 +128,13 @@ impl Stub {
             recorded: exchange.upstream.clone(),
             seen: Seen::default(),
         };
+        self.state.latest_us.fetch_max(exchange.received_at.as_microsecond(), Ordering::Relaxed);
         self.state.locked().insert(exchange.id.0.clone(), open);
+    }
+
+    /// Returns how many calls came for closed exchanges since it was last asked.
+    pub fn take_late(&self) -> u64 {
+        self.state.late.swap(0, Ordering::Relaxed)
     }
 
     /// Closes an exchange. Where recorded calls are still unused it waits up to `linger` for them, unless a miss has decided already.
@@ -207,18 +226,17 @@ impl State {
         let (head, incoming) = request.into_parts();
         let carried = trace_context::read(&head.headers);
         let coding = client::coding(&head.headers);
-        let Ok(whole) = Limited::new(incoming, self.body_bytes_max).collect().await else {
-            return error(
-                StatusCode::BAD_REQUEST,
-                "the request's body is longer than [replay] body_bytes_max, or broke off",
-            );
+        // A body that is too long or breaks off matches nothing, and at a sink it is money that cannot be read.
+        let body = match Limited::new(incoming, self.body_bytes_max).collect().await {
+            Ok(whole) => body::decode(&whole.to_bytes(), coding.as_deref(), self.body_bytes_max),
+            Err(_) => body::omitted(Omission::OverLimit, coding.as_deref(), 0),
         };
         let call = Request {
             method: head.method.to_string(),
             target: head.uri.path_and_query().map_or("/".into(), ToString::to_string),
             version: format!("{:?}", head.version),
             headers: redact::recorded(&head.headers),
-            body: body::decode(&whole.to_bytes(), coding.as_deref(), self.body_bytes_max),
+            body,
         };
         let answer = self.look_up(upstream, &carried, call);
         self.changed.notify_waiters();
@@ -233,25 +251,26 @@ impl State {
         call: Request,
     ) -> Answer {
         let mut open = self.locked();
-        let latest = open.values().map(|open| open.received_at).max();
         let Some(exchange) = self.attribute(&mut open, carried) else {
-            let ambient = latest.and_then(|at| self.ambient.find(upstream, &call, at));
+            if carried.exchange.is_some() {
+                self.late.fetch_add(1, Ordering::Relaxed);
+                return error(
+                    StatusCode::BAD_GATEWAY,
+                    "the exchange of this call is closed; see [replay] linger",
+                );
+            }
+            let latest_us = self.latest_us.load(Ordering::Relaxed);
+            let latest = Timestamp::from_microsecond(latest_us).unwrap_or(Timestamp::MIN);
+            let ambient = self.ambient.find(upstream, &call, latest);
             return ambient.map_or_else(|| doubtful(&mut open, upstream, &call), recorded_answer);
         };
         match matching::find(upstream, &exchange.recorded, &exchange.used, &call) {
             Ok(at) => {
                 exchange.used[at] = true;
-                if let Some(why) = exchange.recorded[at]
-                    .response
-                    .as_ref()
-                    .and_then(|response| response.body.omitted)
-                {
+                if let Some(differs) = matching::unanswerable(&exchange.recorded[at]) {
                     let call = format!("{} {}", call.method, call.target);
-                    let differs = format!("the recorded answer's body was not stored ({why:?})");
-                    return missed(
-                        exchange,
-                        Miss { upstream: upstream.name.clone(), call, nearest: None, differs },
-                    );
+                    let upstream = upstream.name.clone();
+                    return missed(exchange, Miss { upstream, call, nearest: None, differs });
                 }
                 let answer = recorded_answer(&exchange.recorded[at]);
                 let recorded = exchange.recorded[at].clone();
@@ -272,22 +291,20 @@ impl State {
         }
     }
 
-    /// Finds the exchange of a call with certainty: by the id in `tracestate`, by the trace id, or as the only one in flight.
+    /// Finds the exchange of a call with certainty: by the id in `tracestate`, which decides alone; else by the trace id, or as the
+    /// only one in flight.
     fn attribute<'o>(
         &self,
         open: &'o mut HashMap<String, Open>,
         carried: &trace_context::Carried,
     ) -> Option<&'o mut Open> {
-        let by_id = carried.exchange.as_ref().filter(|id| open.contains_key(*id)).cloned();
-        let by_trace = || {
-            open.iter()
-                .find(|(_, open)| carried.trace_id.as_ref() == Some(&open.trace_id))
-                .map(|(id, _)| id.clone())
-        };
-        let alone =
-            || (self.alone && open.len() == 1).then(|| open.keys().next().cloned()).flatten();
-        let id = by_id.or_else(by_trace).or_else(alone)?;
-        open.get_mut(&id)
+        if let Some(id) = &carried.exchange {
+            return open.get_mut(id);
+        }
+        let of_trace = |open: &Open| carried.trace_id.as_ref() == Some(&open.trace_id);
+        let by_trace = open.iter().find(|(_, open)| of_trace(open)).map(|(id, _)| id.clone());
+        let alone = (self.alone && open.len() == 1).then(|| open.keys().next().cloned()).flatten();
+        open.get_mut(&by_trace.or(alone)?)
     }
 }
 

@@ -9,18 +9,19 @@ use std::path::Path;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use sha2::{Digest, Sha256};
+use shadow_recorder::digest::sha256;
 use shadow_recorder::exchange::Exchange;
-use shadow_recorder::segment::{Line, Reader, write_frame};
+use shadow_recorder::segment::{Reader, write_frame};
 use shadow_recorder::store::Store;
 
 use crate::answer::{self, Answer, Failure};
 use crate::client::Candidate;
 use crate::compare;
-use crate::config::{Config, hex};
+use crate::config::Config;
+use crate::frozen;
 use crate::journal::{self, ExchangeRow, Outcome, TABLES, Writer};
 use crate::plan::Range;
-use crate::run::{FrozenSegment, Run, Tally};
+use crate::run::{Run, Tally};
 use crate::store::{RunStore, Shard, WonFile};
 use crate::stub::Stub;
 use crate::{Progress, RunError};
@@ -97,9 +98,8 @@ impl Worker<'_> {
         for frozen in
             self.run.evidence.segments.iter().filter(|frozen| shard.segments.contains(&frozen.key))
         {
-            let exchanges = self.read(frozen, &mut tally).await?;
             let exchanges =
-                exchanges.into_iter().filter(|exchange| range.contains(exchange.received_at));
+                frozen::exchanges(self.config, frozen, range, &mut tally.losses).await.into_iter();
             // The same exchange can lie in two segments after a crash; it is compared once.
             let exchanges: Vec<Exchange> =
                 exchanges.filter(|exchange| seen.insert(exchange.id.0.clone())).collect();
@@ -112,6 +112,13 @@ impl Worker<'_> {
                 out.write(&self.row(exchange, answer.as_ref()), answer, &mut tally)?;
                 (self.progress)(&Progress::Replayed(add(before, &tally)));
             }
+        }
+        if let Answers::Live { stub, .. } = &self.answers
+            && let late @ 1.. = stub.take_late()
+        {
+            tally.losses.push(format!(
+                "{late} upstream calls of the candidate came after their exchange was closed: raise [replay] linger"
+            ));
         }
         out.finish()?;
         Ok(tally)
@@ -144,7 +151,7 @@ impl Worker<'_> {
             };
             return Some(kept.get(&exchange.id.0).cloned().unwrap_or_else(missing));
         };
-        let trace_id = hex(&Sha256::digest(format!("{} {}", self.run.id, exchange.id))[..16]);
+        let trace_id = sha256(format!("{} {}", self.run.id, exchange.id))[..32].to_owned();
         stub.open(exchange, &trace_id);
         let (sent, took) = candidate.send(exchange, &trace_id).await;
         let linger = if matches!(sent, Err(Failure::Harness(_))) {
@@ -168,46 +175,6 @@ impl Worker<'_> {
             hits: count(seen.hits),
             unused: count(seen.unused),
         })
-    }
-
-    /// Reads the exchanges of a frozen segment; what is missing or damaged is a loss, never an end of the run.
-    async fn read(
-        &self,
-        frozen: &FrozenSegment,
-        tally: &mut Tally,
-    ) -> Result<Vec<Exchange>, RunError> {
-        let key = &frozen.key;
-        let bytes = match self.config.store.get(key).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let loss = format!(
-                    "segment {key} with {} exchanges cannot be read: {:#}",
-                    frozen.exchanges,
-                    anyhow::Error::from(error)
-                );
-                tally.losses.push(loss);
-                return Ok(Vec::new());
-            }
-        };
-        let mut reader = Reader::<Line>::new(&bytes);
-        let mut exchanges = Vec::new();
-        while let Some(lines) = reader.next_frame() {
-            exchanges.extend(lines.into_iter().filter_map(|line| match line {
-                Line::Exchange(exchange) => Some(*exchange),
-                _ => None,
-            }));
-        }
-        let damage = reader.damage();
-        if hex(&Sha256::digest(&bytes)) != frozen.sha256 || damage.any() {
-            tally.losses.push(format!(
-                "segment {key} is not what its manifest describes: {} of {} exchanges could be read, {} frames and {} lines are damaged",
-                exchanges.len(),
-                frozen.exchanges,
-                damage.frames,
-                damage.lines
-            ));
-        }
-        Ok(exchanges)
     }
 
     /// Reads the kept answers of a shard.
@@ -251,7 +218,7 @@ impl Worker<'_> {
             let bytes = tokio::fs::read(folder.join(&name)).await.map_err(RunError::Scratch)?;
             let attempt = format!("{prefix}/{name}");
             self.config.store.put(&attempt, &bytes).await?;
-            won.push(WonFile { attempt, target, sha256: hex(&Sha256::digest(&bytes)) });
+            won.push(WonFile { attempt, target, sha256: sha256(&bytes) });
         }
         Ok(won)
     }
@@ -261,7 +228,7 @@ impl Worker<'_> {
 async fn publish(store: &Store, files: &[WonFile]) -> Result<(), RunError> {
     for file in files {
         let bytes = store.get(&file.attempt).await?;
-        if hex(&Sha256::digest(&bytes)) != file.sha256 {
+        if sha256(&bytes) != file.sha256 {
             return Err(RunError::Damaged(file.attempt.clone()));
         }
         store.put(&file.target, &bytes).await?;

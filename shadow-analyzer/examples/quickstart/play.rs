@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::{Timestamp, Unit};
-use shadow_analyzer::verdict::{Decision, Verdict};
+use shadow_analyzer::verdict::Verdict;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -37,12 +37,12 @@ const ADDRESSES: [&str; 9] = [
 /// Runs the whole example in a folder of its own, which is emptied first.
 pub(crate) async fn whole(folder: &Path) -> anyhow::Result<()> {
     let play = Play::prepare(folder)?;
-    say(&format!("Shadow quickstart, in {}", play.folder.display()));
+    say(&format!("Shadow quickstart, in {}", shown(&play.folder)));
     let (from, to) = play.production().await?;
     for (build, change) in CANDIDATES {
         play.candidate(build, change, from, to).await?;
     }
-    say("\nLook at a report in a browser. What production booked, as the mapping reads it:");
+    say("\nWhat production booked, as the mapping reads it:");
     say(&format!("  {} map --from {from} --to {to}", play.analyzer()));
     Ok(())
 }
@@ -61,11 +61,11 @@ impl Play {
         }
         std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         let folder = folder.canonicalize()?;
-        // The listeners are held together, so that nine different ports are found, and then let go.
-        let held: Vec<TcpListener> =
-            ADDRESSES.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-        let bound = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        let addresses: BTreeMap<_, _> = ADDRESSES.into_iter().zip(bound).collect();
+        // Below the range from which the system takes ports for outgoing connections.
+        let free = (21_000..32_000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let free = free.filter(|address| TcpListener::bind(address).is_ok());
+        let addresses: BTreeMap<_, _> = ADDRESSES.into_iter().zip(free).collect();
+        anyhow::ensure!(addresses.len() == ADDRESSES.len(), "too few ports of 127.0.0.1 are free");
         let mut text = include_str!("shadow.toml").to_owned();
         for (name, address) in &addresses {
             text = text.replace(&format!("@{name}@"), &address.to_string());
@@ -153,32 +153,8 @@ impl Play {
             certified.status.code() == Some(i32::from(verdict.verdict.exit_code())),
             "the exit code is not the verdict's"
         );
-        self.tell(&verdict, &path, took);
+        tell(&verdict, &path, took);
         Ok(())
-    }
-
-    fn tell(&self, verdict: &Verdict, path: &Path, took: Duration) {
-        let score = if verdict.decided {
-            format!("{} of 100", verdict.confidence)
-        } else {
-            "nothing was decided".into()
-        };
-        say(&format!(
-            "  {}, {score} ({}; {} exchanges in {:.1} s)",
-            verdict.verdict.word(),
-            verdict.basis.text,
-            verdict.exchanges.recorded,
-            took.as_secs_f64()
-        ));
-        say(&format!("  why:    {}", verdict.why));
-        say(&format!("  report: {}", path.with_file_name("report.html").display()));
-        let next = match verdict.verdict {
-            Decision::Certified => {
-                format!("xdg-open {}", path.with_file_name("report.html").display())
-            }
-            _ => format!("{} certify --run {}", self.analyzer(), verdict.run_id),
-        };
-        say(&format!("  next:   {next}"));
     }
 
     /// Finds the verdict of a build in the store.
@@ -236,8 +212,33 @@ impl Play {
 
     /// Returns how a person calls the analyzer on this example.
     fn analyzer(&self) -> String {
-        format!("cargo run --release --bin shadow-analyzer -- --config {}", self.config.display())
+        format!("cargo run --release --bin shadow-analyzer -- --config {}", shown(&self.config))
     }
+}
+
+/// Writes a path as short as it can be typed where the example was started.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}
+
+/// Prints what came of a candidate.
+fn tell(verdict: &Verdict, path: &Path, took: Duration) {
+    let score = if verdict.decided {
+        format!("{} of 100", verdict.confidence)
+    } else {
+        "nothing was decided".into()
+    };
+    say(&format!(
+        "  {}, {score} ({}; {} exchanges in {:.1} s)",
+        verdict.verdict.word(),
+        verdict.basis.text,
+        verdict.exchanges.recorded,
+        took.as_secs_f64()
+    ));
+    say(&format!("  why:    {}", verdict.why));
+    say(&format!("  report: {}", shown(&path.with_file_name("report.html"))));
+    say(&format!("  next:   xdg-open {}", shown(&path.with_file_name("report.html"))));
 }
 
 /// Asks a process to end, and waits until it has.

@@ -265,3 +265,19 @@ fn percentiles_are_nearest_ranks() {
     assert_eq!(of(&[7]), (Some(7), Some(7), Some(7)));
     assert_eq!(of(&[4, 1, 3, 2]), (Some(2), Some(4), Some(4)));
 }
+
+#[test]
+fn a_line_that_moved_in_time_is_counted_though_no_money_differs() {
+    let moved = |id: &str, kind| {
+        let lines = [Source::Primary, Source::Shadow];
+        let lines = lines.map(|source| line(source, Some(kind), "fares", "1", "0"));
+        exchange(id, Outcome::Different, lines.into())
+    };
+    let totals = totals_of(&[
+        vec![moved("d2", Kind::EntityChanged), moved("d3", Kind::Reclassified)],
+        vec![moved("d1", Kind::PeriodChanged)],
+    ])
+    .unwrap();
+    let found = &totals.exchanges;
+    assert_eq!((found.redated, found.redated_example.as_deref()), (2, Some("d1")));
+}

@@ -1,14 +1,16 @@
 //! The text of a summary, in aligned columns.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
 use shadow_recorder::amount::format_units;
 use shadow_replayer::plan::Range;
+use shadow_replayer::run::Evidence;
 
+use super::next::{is_gated, section};
 use super::{EXAMPLE_CHARS_MAX, Example, Summary};
-use crate::money::{people, whole};
+use crate::money::people;
+use crate::number::{count, counted, exchanges};
 use crate::policy::Policy;
 use crate::table::{Align, plain, table};
 use crate::verdict::DimensionName;
@@ -19,32 +21,34 @@ const REASONS_SHOWN: usize = 3;
 const PLACES_SHOWN: usize = 60;
 /// Entries of the example shown.
 const ENTRIES_SHOWN: usize = 20;
+/// Names shown of what lacks a threshold or a rate.
+const NAMES_SHOWN: usize = 20;
+/// What is said of entries where there are none.
+const UNKNOWN: &str = "unknown, nothing was read";
 
 impl Summary {
     /// Returns the text. `policy` is absent where `[certify]` is not written yet; `config` is the file, for the next command.
     pub fn render(
         &self,
         range: Range,
-        gaps: &[String],
+        evidence: &Evidence,
         policy: Option<&Policy>,
         config: &Path,
     ) -> String {
         let mut text = format!(
-            "{} exchanges recorded from {} to {}\n",
-            self.exchanges(),
+            "{} recorded from {} to {}\n{}",
+            exchanges(self.exchanges()),
             range.from,
-            range.to
+            range.to,
+            losses(evidence)
         );
-        for gap in gaps {
-            let _ = writeln!(text, "  not covered: {}", plain(gap));
-        }
         if self.exchanges() > 0 {
             text.push_str(&self.routes_text());
             text.push_str(&self.places_text());
             text.push_str(&self.findings(policy));
             text.push_str(&self.example.as_ref().map(example).unwrap_or_default());
         }
-        let _ = write!(text, "\nnext: {}\n", self.next(range, policy, config));
+        let _ = write!(text, "\nnext: {}\n", self.next(range, evidence, policy, config));
         text
     }
 
@@ -57,7 +61,7 @@ impl Summary {
             right("FAILED"),
             right("UNMAPPED"),
             right("UNPARSEABLE"),
-            right("NO ANSWER"),
+            right("BROKEN OFF"),
         ];
         let rows = self.routes.iter().map(|(name, route)| {
             let counts = [
@@ -66,18 +70,22 @@ impl Summary {
                 route.failed,
                 route.unmapped,
                 route.unparseable,
-                route.unanswered,
+                route.broken_off,
             ];
-            [name.clone()].into_iter().chain(counts.map(|count| count.to_string())).collect()
+            [name.clone()].into_iter().chain(counts.map(count)).collect()
         });
         let mut text =
             format!("\nanswers by route\n{}", table(&columns, &rows.collect::<Vec<_>>()));
         for (name, route) in &self.routes {
-            for (reason, count) in route.commonest(REASONS_SHOWN) {
-                let reason: String =
-                    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                let _ = writeln!(text, "  {}: {count} x {reason}", plain(name));
+            for (reason, times) in route.commonest(REASONS_SHOWN) {
+                let _ =
+                    writeln!(text, "  {}: {} x {}", plain(name), count(times), harmless(reason));
             }
+        }
+        if self.broken_off() > 0 {
+            text.push_str(
+                "  BROKEN OFF: the answer was not recorded to its end, so that its money is unknown\n",
+            );
         }
         text
     }
@@ -103,20 +111,24 @@ impl Summary {
             .map(|(place, sum)| {
                 let names =
                     [&place.line_of_business, &place.gl_account, &place.currency].map(Clone::clone);
-                let sums = [sum.lines.to_string(), money(sum.money.debit), money(sum.money.credit)];
+                let sums = [count(sum.lines), money(sum.money.debit), money(sum.money.credit)];
                 names.into_iter().chain(sums).collect()
             })
             .collect();
         let mut text = format!("\nwhat production booked\n{}", table(&columns, &rows));
         if self.places.len() > PLACES_SHOWN {
-            let _ =
-                writeln!(text, "  and {} further combinations", self.places.len() - PLACES_SHOWN);
+            let more = as_u64(self.places.len() - PLACES_SHOWN);
+            let _ = writeln!(
+                text,
+                "  and {}",
+                counted(more, "further combination", "further combinations")
+            );
         }
         if self.places_left_out > 0 {
             let _ = writeln!(
                 text,
-                "  {} lines of too many combinations are not summed",
-                self.places_left_out
+                "  {} of too many combinations not summed",
+                counted(self.places_left_out, "line is", "lines are")
             );
         }
         if self.overflowed {
@@ -126,89 +138,73 @@ impl Summary {
     }
 
     fn findings(&self, policy: Option<&Policy>) -> String {
-        let example = self
-            .unbalanced_example
-            .as_ref()
-            .map_or(String::new(), |id| format!(", for example in exchange {id}"));
-        format!(
-            "\nunbalanced transactions: {} of {}{example}\nlines of business without a threshold: {}\n\
-             currencies without a rate: {}\n",
-            self.unbalanced,
-            self.transactions,
-            listed(&self.without_threshold(policy)),
-            listed(&self.without_rate(policy)),
-        )
-    }
-
-    fn without_threshold(&self, policy: Option<&Policy>) -> BTreeSet<&str> {
-        let thresholds = policy.map(|policy| &policy.dimensions[&DimensionName::LineOfBusiness]);
-        let bare = |name: &&str| match thresholds {
-            Some(thresholds) => {
-                thresholds.gate
-                    && thresholds.allowed(&[(*name).to_owned()], false, &whole(0)).is_none()
-            }
-            None => true,
+        let mut text = match &self.unbalanced_example {
+            _ if self.transactions == 0 => format!("\nunbalanced transactions: {UNKNOWN}\n"),
+            None => format!("\nunbalanced transactions: 0 of {}\n", count(self.transactions)),
+            Some(id) => format!(
+                "\nunbalanced transactions: {} of {}, for example in exchange {id}\n",
+                count(self.unbalanced),
+                count(self.transactions)
+            ),
         };
-        self.places.keys().map(|place| &*place.line_of_business).filter(bare).collect()
+        for dimension in DimensionName::ALL {
+            let bare = if is_gated(policy, dimension) {
+                let cells = self.without_threshold(policy, dimension);
+                self.listed(cells.iter().map(|value| value.join(" / ")))
+            } else {
+                "none needed (gate = false)".into()
+            };
+            let _ = writeln!(text, "without a threshold in {}: {bare}", section(dimension));
+        }
+        let currencies = self.without_rate(policy);
+        let _ = writeln!(
+            text,
+            "currencies without a rate: {}",
+            self.listed(currencies.into_iter().map(str::to_owned))
+        );
+        text
     }
 
-    fn without_rate(&self, policy: Option<&Policy>) -> BTreeSet<&str> {
-        let bare =
-            |currency: &&str| policy.is_none_or(|policy| policy.rates.of(currency).is_none());
-        self.places.keys().map(|place| &*place.currency).filter(bare).collect()
-    }
-
-    /// The first thing that stands in the way of certifying.
-    fn next(&self, range: Range, policy: Option<&Policy>, config: &Path) -> String {
-        let route = |count: fn(&super::Route) -> u64| {
-            self.routes.iter().find(|(_, route)| count(route) > 0).map(|(name, _)| plain(name))
-        };
-        if self.exchanges() == 0 {
-            return "nothing was recorded in this range; send traffic through shadow-recorder, or choose another range".into();
-        }
-        if let Some(route) = route(|route| route.unparseable) {
-            return format!(
-                "mend the [[ledger]] of {route}: the reasons above say which field of which entry cannot be read"
-            );
-        }
-        if let Some(route) = route(|route| route.unmapped) {
-            return format!(
-                "write a [[ledger]] for {route}; if the route books nothing, with `no_entries = true`"
-            );
-        }
+    /// Lists what is lacking. What was never read lacks nothing for certain.
+    fn listed(&self, names: impl ExactSizeIterator<Item = String>) -> String {
         if self.places.is_empty() {
-            return "choose a range in which money was booked, or check `transactions` and `entries` of the [[ledger]]".into();
+            return UNKNOWN.into();
         }
-        if self.unbalanced > 0 {
-            return "check debit and credit in the [[ledger]]: what production books should balance".into();
+        let more = names.len().saturating_sub(NAMES_SHOWN);
+        let mut shown: Vec<String> = names.take(NAMES_SHOWN).map(|name| harmless(&name)).collect();
+        if shown.is_empty() {
+            shown.push("none".into());
         }
-        if policy.is_none() {
-            return "write [certify] with reporting_currency and thresholds".into();
+        if more > 0 {
+            shown.push(format!("and {} more", count(as_u64(more))));
         }
-        if let Some(name) = self.without_threshold(policy).first() {
-            return format!(
-                "set `net` in [certify.thresholds.line_of_business], which {} has not",
-                plain(name)
-            );
+        if self.places_left_out > 0 {
+            shown.push("unknown for the lines that are not summed".into());
         }
-        if let Some(currency) = self.without_rate(policy).first() {
-            return format!("set the rate of {currency} in [certify.rates]");
-        }
-        format!(
-            "certify production's own build: shadow-analyzer --config {} certify --candidate http://HOST:PORT --build BUILD \
-             --from {} --to {}",
-            config.display(),
-            range.from,
-            range.to
-        )
+        shown.join(", ")
     }
 }
 
-fn listed(names: &BTreeSet<&str>) -> String {
-    if names.is_empty() {
-        return "none".into();
+/// What a range lacks: what is not covered by readable recordings, and what passed without being recorded.
+fn losses(evidence: &Evidence) -> String {
+    let mut text = String::new();
+    for gap in &evidence.gaps {
+        let _ = writeln!(text, "  not covered: {}", harmless(gap));
     }
-    names.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ")
+    for (reason, number) in &evidence.dropped {
+        let _ =
+            writeln!(text, "  passed unrecorded: {} ({})", exchanges(*number), harmless(reason));
+    }
+    text
+}
+
+/// Keeps text that quotes recordings on one line and off the terminal's controls, and whole: a key that is cut names nothing.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn as_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 fn example(example: &Example) -> String {
@@ -242,7 +238,10 @@ fn example(example: &Example) -> String {
     }
     let more = rows.len().saturating_sub(ENTRIES_SHOWN);
     rows.truncate(ENTRIES_SHOWN);
-    let more = if more > 0 { format!("  and {more} further entries\n") } else { String::new() };
+    let more = match as_u64(more) {
+        0 => String::new(),
+        more => format!("  and {}\n", counted(more, "further entry", "further entries")),
+    };
     let lines = shown.lines().fold(String::new(), |text, line| text + "  " + line + "\n");
     format!(
         "\none answer: {} (exchange {})\n{lines}\nwhat was read from it\n{}{more}",

@@ -2,7 +2,8 @@
 
 use num_bigint::BigUint;
 
-use crate::report::text::{count, split};
+use crate::number::count;
+use crate::report::text::split;
 
 /// Where the threshold stands on a bar: the middle, on every bar, so that bars are compared at a glance.
 const THRESHOLD_AT: u32 = 50;

@@ -1,7 +1,8 @@
 //! The tables of a dimension: what each side booked, and how far they are apart.
 
+use crate::number::{count, counted};
 use crate::report::bar::Bar;
-use crate::report::text::{Figure, Text, count, counted, is_zero, more};
+use crate::report::text::{Figure, Text, is_zero, more};
 use crate::verdict::{Cell, Dimension, Judged, Sides};
 
 /// Cells that a table shows, worst first.

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::report::text::{Figure, Text, count, counted, instant};
+use crate::number::{count, counted};
+use crate::report::text::{Figure, Text, instant};
 use crate::verdict::{Differing, DifferingExchange, Line};
 
 /// Exchanges that the page shows, largest first.

@@ -1,7 +1,8 @@
 //! The head of the page: the word, the score, why, and what was compared.
 
+use crate::number::{count, counted};
 use crate::report::bar::Bar;
-use crate::report::text::{Figure, Text, count, counted, instant, length, more};
+use crate::report::text::{Figure, Text, instant, length, more};
 use crate::verdict::{Cell, Decision, DimensionName, Judged, Verdict};
 
 /// Reasons that are shown.

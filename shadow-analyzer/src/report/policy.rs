@@ -1,6 +1,7 @@
 //! What the verdict rests on beside data: thresholds, rates, limits and digests; and how the candidate ran.
 
-use crate::report::text::{Figure, Text, count, counted, length, milliseconds, more};
+use crate::number::{count, counted};
+use crate::report::text::{Figure, Text, length, milliseconds, more};
 use crate::verdict::{OutcomeReason, Percentiles, ThresholdPolicy, Verdict};
 
 /// Thresholds of single cells that are shown.

@@ -3,6 +3,7 @@
 //! The page shows names that production traffic and a candidate chose. A template writes only the types of this file (and constants),
 //! so that no such name reaches the page unseen.
 
+use crate::number::{count, grouped};
 use std::fmt;
 use std::fmt::Write as _;
 
@@ -125,27 +126,6 @@ pub(super) fn split(exact: &str) -> Option<(bool, &str, &str)> {
 /// Returns whether decimal text is zero. What is not decimal text is not.
 pub(super) fn is_zero(exact: &str) -> bool {
     Figure::amount(exact).zero
-}
-
-/// Returns a count with thousands separators.
-pub(super) fn count(number: u64) -> String {
-    grouped(&number.to_string())
-}
-
-/// Returns a count with its noun.
-pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
-}
-
-fn grouped(digits: &str) -> String {
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Returns an instant as people read it. It is the same digits as in the verdict.

@@ -1,6 +1,7 @@
 //! What a certificate does not cover: only what the verdict says, the absent control included.
 
-use crate::report::text::{Figure, Text, count, counted, more};
+use crate::number::{count, counted};
+use crate::report::text::{Figure, Text, more};
 use crate::verdict::{Cell, DimensionName, Verdict};
 
 /// Entries that one item lists.

@@ -122,7 +122,7 @@ REFUSED  score 50 of 100  (all traffic of the range)
   line_of_business  rides  2,000.00   1,000.00  2,000.00   5,000.00     50
   line_of_business  eats       0.00   1,000.00      0.00   5,000.00    100
 
-  not examined: 1 exchange(s); most often: GET /fx was never recorded
+  not examined: 1 exchange; most often: GET /fx was never recorded
   report:  store/report.html
   verdict: store/verdict.json
   next: Fix the build.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json_path::JsonPath;
 
 use super::{At, Document, Table};
+use crate::redact::is_credential;
 use crate::store::Store;
 
 /// `[service]`: the service whose build is certified.
@@ -98,6 +99,9 @@ impl Origin {
             {
                 wrong("has a path")
             }
+            (Some("http"), Some(authority)) if !port_is_sound(authority) => {
+                wrong("has no port from 1 to 65535")
+            }
             (Some("http"), Some(authority)) if !authority.as_str().contains('@') => {
                 Ok(Self { authority: authority.clone() })
             }
@@ -110,6 +114,12 @@ impl Origin {
         let host = self.authority.host().trim_matches(['[', ']']);
         (host.to_owned(), self.authority.port_u16().unwrap_or(80))
     }
+}
+
+/// A port that is no number would silently be taken for 80.
+fn port_is_sound(authority: &http::uri::Authority) -> bool {
+    let host_alone = authority.as_str().len() == authority.host().len();
+    host_alone || authority.port_u16().is_some_and(|port| port > 0)
 }
 
 impl std::fmt::Display for Origin {
@@ -192,6 +202,15 @@ fn upstream(
     let sink = table.flag("sink").unwrap_or(false);
     let ambient_age_max = table.duration("ambient_age_max");
     let headers = table.texts("match_headers").unwrap_or_default();
+    for header in &headers {
+        if is_credential(&header.value.to_ascii_lowercase()) {
+            let what = format!(
+                "`{}` is a credential, which is not recorded and so matches nothing",
+                header.value
+            );
+            table.mistake_at(header, &what);
+        }
+    }
     let mut volatile = Vec::new();
     for path in table.texts("volatile").unwrap_or_default() {
         match JsonPath::parse(&path.value) {

@@ -33,7 +33,7 @@ impl Config {
         let store = recorder::store(&document);
         let sidecar = recorder::recorder(&document, &host_name(environment));
         let upstreams = recorder::upstreams(&document);
-        let mapping = mapping(&document);
+        let mapping = mapping(&document, &upstreams);
         document.finish()?;
         // Whatever is absent here was reported above.
         let absent = || ConfigError::Mistakes(vec!["  a section is incomplete".into()]);

@@ -98,3 +98,24 @@ fn money_in_the_configuration_is_never_a_float() {
     assert!(message.contains("shadow.toml:4"), "{message}");
     assert!(message.contains("never a float"), "{message}");
 }
+
+#[test]
+fn an_origin_has_a_sound_port_or_none() {
+    for good in
+        ["http://a", "http://a:1", "http://127.0.0.1:8080", "http://[::1]:8080", "http://[::1]"]
+    {
+        assert!(recorder::Origin::parse(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "http://a:99999",
+        "http://a:8O80",
+        "http://a:",
+        "http://a:0",
+        "http://u@a:1",
+        "http://a/x",
+        "a:1",
+        "http://",
+    ] {
+        assert!(recorder::Origin::parse(bad).is_err(), "{bad}");
+    }
+}

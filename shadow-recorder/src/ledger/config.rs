@@ -1,11 +1,14 @@
 //! `[[ledger]]`: how the mapping is written.
 
+use std::collections::BTreeSet;
+
 use regex::Regex;
 
 use super::{
     AmountField, Extract, Field, Level, Mapping, Money, Path, Route, Rule, Side, Source,
     StatusPattern,
 };
+use crate::config::recorder::Upstream;
 use crate::config::{Document, Table, parse_regex};
 
 const KNOWN: [&str; 18] = [
@@ -29,17 +32,30 @@ const KNOWN: [&str; 18] = [
     "name",
 ];
 
-/// Takes every `[[ledger]]`.
-pub fn mapping(document: &Document<'_>) -> Mapping {
-    let mut rules = Vec::new();
+/// Takes every `[[ledger]]`. A sink that is misspelt or that no rule reads would be money that nobody compares.
+pub fn mapping(document: &Document<'_>, upstreams: &[Upstream]) -> Mapping {
+    let sinks: BTreeSet<String> = upstreams
+        .iter()
+        .filter(|upstream| upstream.sink)
+        .map(|upstream| upstream.name.clone())
+        .collect();
+    let mut rules: Vec<Rule> = Vec::new();
     for mut table in document.sections("ledger") {
-        rules.extend(rule(&mut table));
+        rules.extend(rule(&mut table, &sinks));
         table.finish(&KNOWN);
     }
-    Mapping { rules }
+    let is_read = |sink: &String| {
+        rules.iter().any(|rule| matches!(&rule.source, Source::Sink(name, _) if name == sink))
+    };
+    for unread in sinks.iter().filter(|sink| !is_read(sink)) {
+        document.mistake_of_all(format!(
+            "upstream {unread} is a sink, and no [[ledger]] reads what is posted to it: add one with `sink = \"{unread}\"`"
+        ));
+    }
+    Mapping { rules, sinks }
 }
 
-fn rule(table: &mut Table<'_, '_>) -> Option<Rule> {
+fn rule(table: &mut Table<'_, '_>, sinks: &BTreeSet<String>) -> Option<Rule> {
     if !table.has("route") {
         table.missing("route");
     }
@@ -49,6 +65,10 @@ fn rule(table: &mut Table<'_, '_>) -> Option<Rule> {
         Some(Source::Nothing)
     } else {
         let sink = table.text("sink");
+        if let Some(sink) = sink.as_ref().filter(|sink| !sinks.contains(&sink.value)) {
+            let what = format!("`{}` is not an [[upstream]] with `sink = true`", sink.value);
+            table.mistake_at(sink, &what);
+        }
         let extract = extract(table);
         extract.map(|extract| match sink {
             Some(name) => Source::Sink(name.value, extract),

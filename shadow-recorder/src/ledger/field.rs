@@ -5,7 +5,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::path::Path;
-use crate::amount::Amount;
+use crate::amount::{Amount, AmountError};
 
 /// Where a field's path begins. Fields of the answer or the transaction are inherited by every entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,27 +143,31 @@ impl Field {
 }
 
 impl AmountField {
-    fn read(&self, scope: &Scope<'_>, currency: &str) -> Result<Amount, String> {
-        let exact = |error: crate::amount::AmountError| error.to_string();
+    /// Returns the amount, or `None` where it is optional and absent.
+    fn read(&self, scope: &Scope<'_>, currency: &str) -> Result<Option<Amount>, String> {
+        let exact = |amount: Result<Amount, AmountError>| {
+            amount.map(Some).map_err(|error| error.to_string())
+        };
         match self {
             Self::Decimal { field, minor_units } => {
-                let Some(text) = field.text(scope)? else { return Ok(Amount::ZERO) };
+                let Some(text) = field.text(scope)? else { return Ok(None) };
                 if !minor_units {
-                    return text.parse().map_err(exact);
+                    return exact(text.parse());
                 }
                 let places = Currency::from_code(currency).and_then(Currency::exponent);
                 let places = places.ok_or_else(|| format!("{currency} has no minor unit"))?;
-                Amount::from_mantissa(&text, places.into()).map_err(exact)
+                exact(Amount::from_mantissa(&text, places.into()))
             }
             Self::Mantissa { mantissa, places } => {
-                let (Some(mantissa), Some(places)) = (mantissa.text(scope)?, places.text(scope)?)
-                else {
-                    return Ok(Amount::ZERO);
+                let (mantissa, places) = match (mantissa.text(scope)?, places.text(scope)?) {
+                    (Some(mantissa), Some(places)) => (mantissa, places),
+                    (None, None) => return Ok(None),
+                    _ => return Err("of mantissa and places one is absent".into()),
                 };
                 let places = places
                     .parse()
                     .map_err(|_| format!("`{places}` is not a number of decimal places"))?;
-                Amount::from_mantissa(&mantissa, places).map_err(exact)
+                exact(Amount::from_mantissa(&mantissa, places))
             }
         }
     }
@@ -179,16 +183,25 @@ impl Money {
         let named = |name: &str, field: &AmountField| {
             field.read(scope, currency).map_err(|what| format!("{name}: {what}"))
         };
+        let required = |amount: &AmountField| {
+            named("amount", amount)?.ok_or_else(|| "amount: it is optional and absent".to_owned())
+        };
         match self {
-            Self::Apart { debit, credit } => Ok((named("debit", debit)?, named("credit", credit)?)),
+            Self::Apart { debit, credit } => {
+                match (named("debit", debit)?, named("credit", credit)?) {
+                    // Either side may be left out, but a line without any money is a line that was not understood.
+                    (None, None) => Err("neither debit nor credit is there".into()),
+                    (debit, credit) => Ok((debit.unwrap_or_default(), credit.unwrap_or_default())),
+                }
+            }
             Self::Signed { amount, positive } => {
-                let amount = named("amount", amount)?;
+                let amount = required(amount)?;
                 let on_debit = (*positive == Side::Debit) != amount.is_negative();
                 let size = if amount.is_negative() { amount.negated() } else { amount };
                 Ok(if on_debit { (size, Amount::ZERO) } else { (Amount::ZERO, size) })
             }
             Self::Sided { amount, side, debit, credit } => {
-                let amount = named("amount", amount)?;
+                let amount = required(amount)?;
                 match side.text(scope).map_err(|what| format!("side: {what}"))? {
                     Some(text) if text == *debit => Ok((amount, Amount::ZERO)),
                     Some(text) if text == *credit => Ok((Amount::ZERO, amount)),

@@ -17,8 +17,20 @@ pub struct Path {
 #[derive(Clone, Debug)]
 struct Segment {
     query: JsonPath,
-    selects_one: bool,
-    descends: bool,
+    kind: Kind,
+}
+
+/// What a segment that selects nothing says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A name or an index: it is absent.
+    One,
+    /// A wildcard or filter: an array or object that is there may be empty.
+    Members,
+    /// A slice: an array that is there may be empty.
+    Slice,
+    /// A descendant: it is absent.
+    Descendants,
 }
 
 /// The path is not there.
@@ -41,17 +53,16 @@ impl Path {
         JsonPath::parse(text).map_err(|error| wrong(&error))?;
         let mut segments = Vec::new();
         for segment in split(text) {
+            if outside_quotes(segment).any(|c| c == '$') {
+                return Err(format!(
+                    "`{text}` looks at `$` within a filter, which is not supported: compare with a constant"
+                ));
+            }
             let query = JsonPath::parse(&format!("${segment}")).map_err(|error| wrong(&error))?;
-            let inner = segment.trim_start_matches('.').trim_matches(['[', ']']);
-            let quoted = inner.starts_with(['\'', '"']) && !inner.contains(',');
-            let index = inner.parse::<i64>().is_ok();
-            let shorthand = !segment.starts_with('[') && inner != "*";
-            let descends = segment.starts_with("..");
-            segments.push(Segment {
-                query,
-                selects_one: !descends && (quoted || index || shorthand),
-                descends,
-            });
+            let kind = kind(segment).ok_or_else(|| {
+                format!("`{text}` selects several names or indexes at once: an absent one could not be told")
+            })?;
+            segments.push(Segment { query, kind });
         }
         Ok(Self { text: text.into(), segments })
     }
@@ -64,9 +75,11 @@ impl Path {
             let mut next = Vec::new();
             for node in nodes {
                 let found = segment.query.query(node).all();
-                let may_be_empty = !segment.selects_one
-                    && !segment.descends
-                    && (node.is_array() || node.is_object());
+                let may_be_empty = match segment.kind {
+                    Kind::One | Kind::Descendants => false,
+                    Kind::Members => node.is_array() || node.is_object(),
+                    Kind::Slice => node.is_array(),
+                };
                 if found.is_empty() && !may_be_empty {
                     return Err(absent());
                 }
@@ -90,6 +103,48 @@ impl Path {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// Returns what a segment selects; `None` for a union of names and indexes.
+fn kind(segment: &str) -> Option<Kind> {
+    if segment.starts_with("..") {
+        return Some(Kind::Descendants);
+    }
+    let Some(inner) = segment.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
+        return Some(if segment == ".*" { Kind::Members } else { Kind::One });
+    };
+    let inner = inner.trim();
+    if inner == "*" || inner.starts_with('?') {
+        return Some(Kind::Members);
+    }
+    if outside_quotes(inner).any(|c| c == ',') {
+        return None;
+    }
+    Some(if outside_quotes(inner).any(|c| c == ':') { Kind::Slice } else { Kind::One })
+}
+
+/// Returns the characters of a valid path that are not in a quoted text.
+fn outside_quotes(text: &str) -> impl Iterator<Item = char> {
+    let (mut quote, mut escaped) = (None, false);
+    text.chars().filter(move |&c| match quote {
+        Some(_) if escaped => {
+            escaped = false;
+            false
+        }
+        Some(open) => {
+            escaped = c == '\\';
+            if c == open {
+                quote = None;
+            }
+            false
+        }
+        None => {
+            if c == '\'' || c == '"' {
+                quote = Some(c);
+            }
+            true
+        }
+    })
 }
 
 /// Cuts a valid path into its segments: `$.a[*]..b` gives `.a`, `[*]`, `..b`.
@@ -165,5 +220,18 @@ mod tests {
         check("$..lines[*]", r#"{"t":[{"lines":[1]},{"lines":[2,3]}]}"#, Ok(3));
         check("$..lines[*]", r#"{"t":[]}"#, Err(()));
         check("$['t'][0]", r#"{"t":[]}"#, Err(()));
+        check("$[ 'a,b' ][*]", r#"{"a,b":[1]}"#, Ok(1));
+        check("$[ 'a,b' ][*]", r#"{"c":[1]}"#, Err(()));
+        check("$.t[1:]", r#"{"t":[1]}"#, Ok(0));
+        check("$.t[1:]", r#"{"t":{"x":1}}"#, Err(()));
+    }
+
+    #[test]
+    fn what_could_not_tell_absent_from_empty_is_refused() {
+        for path in ["$['debits','credits'][*]", "$.t[0,1]", "$.t[?@.account != $.suspense]"] {
+            assert!(Path::parse(path).is_err(), "{path}");
+        }
+        assert!(Path::parse("$.t[?@.name == '$']").is_ok());
+        assert!(Path::parse("$.t[?@.a == 1 || @.b == 2]").is_ok());
     }
 }

@@ -24,7 +24,15 @@ impl Route {
         {
             return Err(wrong());
         }
-        Ok(Self { method: method.into(), segments: path.split('/').map(str::to_owned).collect() })
+        // In the middle it would match everything below, and take answers from the rules behind it.
+        let segments: Vec<&str> = path.split('/').collect();
+        if segments.iter().rev().skip(1).any(|segment| *segment == "**") {
+            return Err(format!("`{text}` is not a route: `**` stands only at the end"));
+        }
+        Ok(Self {
+            method: method.into(),
+            segments: segments.into_iter().map(str::to_owned).collect(),
+        })
     }
 
     /// Returns whether a request is of this route.
@@ -108,7 +116,7 @@ mod tests {
                 "{route} {method} {path}"
             );
         }
-        for route in ["", "POST", "post /x", "POST x"] {
+        for route in ["", "POST", "post /x", "POST x", "POST /a/**/b"] {
             assert!(Route::parse(route).is_err(), "{route}");
         }
     }

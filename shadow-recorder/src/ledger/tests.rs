@@ -1,9 +1,23 @@
 use super::*;
 use crate::config::Document;
+use crate::config::recorder::{Origin, Upstream};
+
+fn sink(name: &str) -> Upstream {
+    Upstream {
+        name: name.into(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        forward_to: Origin::parse("http://sink").unwrap(),
+        sink: true,
+        ambient_age_max: None,
+        match_headers: vec![],
+        volatile: vec![],
+    }
+}
 
 fn mapping(toml: &str) -> Mapping {
     let document = Document::parse(std::path::Path::new("shadow.toml"), toml, |_| None).unwrap();
-    let mapping = config::mapping(&document);
+    let sinks: &[Upstream] = if toml.contains("sink =") { &[sink("gl")] } else { &[] };
+    let mapping = config::mapping(&document, sinks);
     document.finish().unwrap();
     mapping
 }
@@ -175,7 +189,7 @@ fn a_wrong_mapping_is_reported_with_every_mistake() {
     let toml = "[[ledger]]\nroute = \"trips\"\ntransactions = \"transactions\"\nentrees = \"$.x\"\n\
                 line_of_business = { path = \"$.a\", capture = \"no group\" }\n";
     let document = Document::parse(std::path::Path::new("shadow.toml"), toml, |_| None).unwrap();
-    config::mapping(&document);
+    config::mapping(&document, &[]);
     let message = document.finish().unwrap_err().to_string();
     for expect in [
         "shadow.toml:2: [ledger]: `route` `trips` is not a route",
@@ -206,4 +220,51 @@ fn balance_is_per_currency() {
     let mixed =
         Transaction { key: None, entries: vec![entry("USD", "5", "0"), entry("EUR", "0", "5")] };
     assert!(!mixed.balances());
+}
+
+#[test]
+fn a_sink_that_nobody_reads_is_a_mistake_and_what_is_posted_to_it_is_unmapped() {
+    let text = APART.replace("transactions =", "sink = \"lg\"\ntransactions =");
+    let document = Document::parse(std::path::Path::new("shadow.toml"), &text, |_| None).unwrap();
+    config::mapping(&document, &[sink("gl")]);
+    let message = document.finish().unwrap_err().to_string();
+    for expect in [
+        "`lg` is not an [[upstream]] with `sink = true`",
+        "upstream gl is a sink, and no [[ledger]] reads",
+    ] {
+        assert!(message.contains(expect), "{message}");
+    }
+    let of_sink = mapping(&APART.replace("transactions =", "sink = \"gl\"\ntransactions ="));
+    let (trip, posted) = (request("POST", "/other", ""), request("POST", "/journal", "{}"));
+    let failed = Answered {
+        request: &request("POST", "/trips", ""),
+        status: 409,
+        body: &Body::default(),
+        calls: &[("gl", &posted)],
+    };
+    assert!(reason(of_sink.read(&failed)).contains("posts to sink gl with status 409"));
+    let elsewhere = Answered { request: &trip, status: 200, ..failed };
+    assert!(reason(of_sink.read(&elsewhere)).contains("posts to sink gl"));
+}
+
+#[test]
+fn a_line_without_any_money_is_unparseable() {
+    let optional =
+        APART.replace("debit = \"$.debit\"", "debit = { path = \"$.debit\", optional = true }");
+    let answer = |line: &str| {
+        format!(
+            r#"{{"currency":"USD","transactions":[{{"lob":"R","lines":[{{"account":"1"{line}}}]}}]}}"#
+        )
+    };
+    let what = reason(read(&mapping(&optional), 200, &answer("")));
+    assert!(what.contains("neither debit nor credit is there"), "{what}");
+    assert_eq!(
+        entries(read(&mapping(&optional), 200, &answer(r#","credit":3"#))),
+        ["R 1 USD 0.00 3.00"]
+    );
+    let mantissa = "amount = { mantissa = \"$.m\", places = \"$.p\", optional = true }";
+    let start = APART.find("debit =").unwrap();
+    let mantissa = mapping(&format!("{}{mantissa}", &APART[..start]));
+    assert!(reason(read(&mantissa, 200, &answer(r#","m":100"#))).contains("one is absent"));
+    assert!(reason(read(&mantissa, 200, &answer(""))).contains("optional and absent"));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use shadow_recorder::segment::Tally;
+use shadow_recorder::segment::{Calls, Tally};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + second).unwrap()
@@ -121,4 +121,34 @@ fn only_an_instance_that_has_not_sealed_is_worth_waiting_for() {
     );
     assert!(!waits(&[Manifest { last: true, torn: true, ..manifest("a", 1, -10, 50) }]));
     assert!(!waits(&[]));
+}
+
+#[test]
+fn what_was_lost_while_no_segment_could_be_opened_is_counted_where_it_was_lost() {
+    let tally = Tally {
+        observed: 2,
+        recorded: 0,
+        sampled_out: 0,
+        dropped: [("disk".to_owned(), 2)].into(),
+    };
+    let after =
+        Manifest { strata: [("all".to_owned(), tally)].into(), ..manifest("a", 2, 110, 150) };
+    let evidence = examined(&[manifest("a", 1, -10, 90), after]);
+    assert_eq!(evidence.dropped, [("disk".to_owned(), 2)].into());
+}
+
+#[test]
+fn a_crash_is_a_gap_even_where_the_boot_was_idle_before_the_range() {
+    let torn = Manifest { last: true, torn: true, ..manifest("a", 1, -50, -20) };
+    assert!(examined(std::slice::from_ref(&torn)).gaps[0].contains("ended without a clean stop"));
+    let restarted_before = [torn, Manifest { last: true, ..manifest("b", 1, -5, 100) }];
+    assert_eq!(examined(&restarted_before).gaps, Vec::<String>::new());
+}
+
+#[test]
+fn a_wide_hole_is_one_gap() {
+    let far = Manifest { sequence: u64::MAX, last: true, ..manifest("a", 9, 60, 100) };
+    let gaps = examined(&[manifest("a", 1, -10, 30), far]).gaps;
+    assert_eq!(gaps.len(), 1);
+    assert!(gaps[0].starts_with("segments 2 to "), "{gaps:?}");
 }

@@ -40,6 +40,7 @@ pub(super) fn read_run(row: &AnyRow) -> Result<Run> {
 pub(super) fn read_shard(row: &AnyRow) -> Result<Shard> {
     let failed = |error| RunStoreError::Statement("read a shard", error);
     let tally: Option<String> = row.try_get("tally").map_err(failed)?;
+    let files: Option<String> = row.try_get("files").map_err(failed)?;
     Ok(Shard {
         number: narrow(row.try_get("shard").map_err(failed)?)?,
         segments: parse(
@@ -49,6 +50,7 @@ pub(super) fn read_shard(row: &AnyRow) -> Result<Shard> {
         finished: row.try_get::<String, _>("state").map_err(failed)? == "finished",
         epoch: row.try_get("lease_epoch").map_err(failed)?,
         tally: tally.map(|tally| parse("tally", &tally)).transpose()?,
+        files: files.map(|files| parse("list of files", &files)).transpose()?.unwrap_or_default(),
     })
 }
 

@@ -1,13 +1,14 @@
 //! Every rule, and which goes first.
 
 use super::*;
+use crate::policy::Share;
 use crate::verdict::OutcomeReason;
 
 /// Each rule is reached by the first change and just not by the second.
 #[test]
 fn every_rule_is_reached_and_just_not() {
     type Change = fn(&mut Totals, &mut Policy, &mut Evidence);
-    let cases: [(Rule, Change, Change); 14] = [
+    let cases: [(Rule, Change, Change); 17] = [
         (
             Rule::NewlyUnbalanced,
             |t, _, _| t.exchanges.newly_unbalanced = 1,
@@ -53,6 +54,17 @@ fn every_rule_is_reached_and_just_not() {
             |t, _, _| t.exchanges.money_unknown = 1,
             |t, _, _| t.exchanges.money_unknown = 0,
         ),
+        (
+            Rule::MoneyUnknown,
+            |t, p, _| (t.exchanges.money_unknown, p.money_unknown_max) = (3, 2),
+            |t, p, _| (t.exchanges.money_unknown, p.money_unknown_max) = (2, 2),
+        ),
+        (
+            Rule::DateOrEntityChanged,
+            |t, _, _| (t.exchanges.redated, t.exchanges.redated_example) = (1, Some("e1".into())),
+            |t, _, _| (t.exchanges.redated, t.exchanges.redated_example) = (0, None),
+        ),
+        (Rule::MappingChanged, |_, _, e| e.mapping_changed = true, |_, _, _| {}),
         (Rule::Sampled, |t, _, _| t.exchanges.sampled = 1, |t, _, _| t.exchanges.sampled = 0),
     ];
     for (rule, reach, miss) in cases {
@@ -175,4 +187,34 @@ fn the_reasons_of_one_rule_are_bounded() {
     let net =
         judgement.reasons.iter().filter(|reason| reason.rule == Rule::NetBeyondThreshold).count();
     assert_eq!(net, crate::rules::CELL_REASONS_MAX + 1);
+}
+
+#[test]
+fn a_share_of_a_total_that_lacks_a_currency_refuses_nothing() {
+    let mut policy = policy();
+    let share = Share::parse("0.02").unwrap();
+    for thresholds in policy.dimensions.values_mut() {
+        let net = Net::Share { share: share.clone(), floor: amount(0) };
+        thresholds.default = Some(Threshold { net, gross: None });
+    }
+    let mut totals = totals();
+    differ(&mut totals, &rides(), debit(1_100 * UNITS));
+    let of_the_rest = judged(&totals, &policy);
+    expect(&of_the_rest, Decision::Refused, &[Rule::NetBeyondThreshold]);
+    // Another 1,000,000 JPY in the same cell would raise what it is allowed, if only their value were known.
+    totals
+        .add_lines(&place("rides", "fares", "JPY"), Part::Both, debit(1_000_000 * UNITS), 1)
+        .unwrap();
+    let judgement = judged(&totals, &policy);
+    expect(&judgement, Decision::Inconclusive, &[Rule::NoRate]);
+}
+
+#[test]
+fn the_basis_says_when_not_all_traffic_was_compared() {
+    let totals = totals();
+    let mut evidence = evidence_of(&totals);
+    let basis = |evidence: &Evidence| judge(&totals, &policy(), evidence).unwrap().basis.text;
+    assert_eq!(basis(&evidence), "all traffic of the range");
+    evidence.gaps.push("instance a has not sealed".into());
+    assert_eq!(basis(&evidence), "part of the traffic of the range");
 }
