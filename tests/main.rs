@@ -20,5 +20,7 @@ mod sink;
 mod hledger;
 /// Bad input: a clear error, nothing lost, never certified.
 mod bad_input;
+/// The questions to the journal, asked of a real database.
+mod sql;
 /// The repository keeps its own rules.
 mod tidy;
