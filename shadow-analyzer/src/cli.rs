@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use shadow_recorder::config::recorder::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
+use shadow_replayer::cli::{INTERNAL, USAGE};
 use shadow_replayer::plan::Range;
 use shadow_replayer::progress::Printer;
 use shadow_replayer::run::RunId;
@@ -20,11 +21,6 @@ use crate::config::{Config, take_if_present};
 use crate::map::Summary;
 use crate::terminal;
 use crate::verdict::Decision;
-
-/// Exit code for usage and configuration errors, from sysexits.h.
-pub const USAGE: u8 = 64;
-/// Exit code for internal errors, from sysexits.h.
-pub const INTERNAL: u8 = 70;
 
 /// Certifies a release candidate of a service that books money.
 ///

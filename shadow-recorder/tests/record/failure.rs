@@ -115,7 +115,9 @@ async fn a_disk_that_fails_costs_recordings_and_no_request() {
     let binary = env!("CARGO_BIN_EXE_shadow-recorder");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"", binary]);
     let sidecar = Sidecar::run(folder.path(), limited).await;
-    let mut passed = 0;
+    assert_eq!(send(sidecar.clients, post("/", "small".to_owned())).await.body(), "small");
+    sidecar.until("shadow_recorder_exchanges_recorded_total", 1).await;
+    let mut passed = 1;
     // Random digits do not compress away.
     let mut noise = 1_u64;
     let mut line = || {
