@@ -122,14 +122,11 @@ pub async fn certify(
     };
     evidence.tally = tally(shards.iter().map(|shard| shard.tally.as_ref()));
     // Nothing of a failed run is summed: what its shards hold is not what was asked for.
-    let numbers: Vec<u32> = match evidence.failure {
-        Some(_) => Vec::new(),
-        None => shards.iter().map(|shard| shard.number).collect(),
-    };
-    for file in shards.iter().filter(|shard| numbers.contains(&shard.number)).flat_map(|s| &s.files)
-    {
+    let judged = if evidence.failure.is_some() { &[][..] } else { &shards[..] };
+    for file in judged.iter().flat_map(|shard| &shard.files) {
         verify(&config.replay.store, file).await?;
     }
+    let numbers: Vec<u32> = judged.iter().map(|shard| shard.number).collect();
     let journal = Journal::of_run(&config.replay.store, &id, number, &numbers)
         .map_err(AggregateError::from)?;
     let totals = sum(journal, config.policy.rates.clone()).await?;

@@ -100,10 +100,7 @@ impl Certify {
 }
 
 fn range(from: Timestamp, to: Timestamp) -> Result<Range, Usage> {
-    if from < to {
-        return Ok(Range { from, to });
-    }
-    Err(Usage(format!("the range is empty: --from {from} is not before --to {to}")))
+    Range::new(from, to).map_err(Usage)
 }
 
 /// Runs the program on its arguments, the program's name first.

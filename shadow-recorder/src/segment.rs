@@ -223,6 +223,11 @@ impl<'a, L: DeserializeOwned> Reader<'a, L> {
         None
     }
 
+    /// Returns the lines of all sound frames that are left.
+    pub fn lines(&mut self) -> impl Iterator<Item = L> {
+        std::iter::from_fn(|| self.next_frame()).flatten()
+    }
+
     fn parse(&mut self, text: &[u8]) -> Vec<L> {
         let mut lines = Vec::new();
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

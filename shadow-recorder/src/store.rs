@@ -79,12 +79,6 @@ impl Store {
         write_durably(&path, bytes).await.map_err(|source| self.put_failed(key, source))
     }
 
-    /// Writes an object from a file, which stays where it is.
-    pub async fn put_file(&self, key: &str, file: &Path) -> Result<(), StoreError> {
-        let bytes = fs::read(file).await.map_err(|source| self.put_failed(key, source))?;
-        self.put(key, &bytes).await
-    }
-
     /// Reads an object.
     pub async fn get(&self, key: &str) -> Result<Vec<u8>, StoreError> {
         fs::read(self.path(key)?).await.map_err(|source| StoreError::Get {

@@ -184,12 +184,10 @@ fn recover(bytes: Vec<u8>, ends_boot: bool) -> Option<Content> {
     let mut reader = Reader::<Line>::new(&bytes);
     let mut header = None;
     let mut totals = Totals::default();
-    while let Some(lines) = reader.next_frame() {
-        for line in lines {
-            totals.add(&line);
-            if let Line::Header(first) = line {
-                header.get_or_insert(first);
-            }
+    for line in reader.lines() {
+        totals.add(&line);
+        if let Line::Header(first) = line {
+            header.get_or_insert(first);
         }
     }
     let damaged = reader.damage().any();

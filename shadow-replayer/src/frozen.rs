@@ -32,18 +32,16 @@ pub(crate) async fn exchanges(
     };
     let mut reader = Reader::<Line>::new(&bytes);
     let (mut exchanges, mut read, mut stray) = (Vec::new(), 0_u64, BTreeMap::<String, u64>::new());
-    while let Some(lines) = reader.next_frame() {
-        for line in lines {
-            match line {
-                Line::Exchange(exchange) => {
-                    read += 1;
-                    exchanges.extend(range.contains(exchange.received_at).then_some(*exchange));
-                }
-                Line::Ambient(ambient) if range.contains(ambient.at) => {
-                    *stray.entry(ambient.call.name).or_default() += 1;
-                }
-                _ => {}
+    for line in reader.lines() {
+        match line {
+            Line::Exchange(exchange) => {
+                read += 1;
+                exchanges.extend(range.contains(exchange.received_at).then_some(*exchange));
             }
+            Line::Ambient(ambient) if range.contains(ambient.at) => {
+                *stray.entry(ambient.call.name).or_default() += 1;
+            }
+            _ => {}
         }
     }
     for (sink, calls) in stray.iter().filter(|(name, _)| config.mapping.sinks.contains(*name)) {

@@ -117,13 +117,7 @@ pub async fn run(
     request: &RunRequest,
     progress: &dyn Fn(&Progress),
 ) -> Result<Run, RunError> {
-    let range = Range { from: request.from, to: request.to };
-    if range.from >= range.to {
-        return Err(RunError::Usage(format!(
-            "the range is empty: --from {} is not before --to {}",
-            range.from, range.to
-        )));
-    }
+    let range = Range::new(request.from, request.to).map_err(RunError::Usage)?;
     let runs = RunStore::open(&config.replay.database).await?;
     let (found, mut run) = planned(config, request, range, progress).await?;
     production::refuse(config, &request.candidate, &found).await?;
@@ -294,12 +288,9 @@ async fn ambient_calls(
     for manifest in touching {
         // A segment that cannot be read is reported where its exchanges are read.
         let Ok(bytes) = config.store.get(&manifest.segment).await else { continue };
-        let mut reader = Reader::<Line>::new(&bytes);
-        while let Some(lines) = reader.next_frame() {
-            for line in lines {
-                if let Line::Ambient(ambient) = line {
-                    calls.add(*ambient);
-                }
+        for line in Reader::new(&bytes).lines() {
+            if let Line::Ambient(ambient) = line {
+                calls.add(*ambient);
             }
         }
     }

@@ -22,6 +22,14 @@ pub struct Range {
 }
 
 impl Range {
+    /// Returns the range, or a sentence where it is empty or reversed.
+    pub fn new(from: Timestamp, to: Timestamp) -> Result<Self, String> {
+        if from < to {
+            return Ok(Self { from, to });
+        }
+        Err(format!("the range is empty: --from {from} is not before --to {to}"))
+    }
+
     /// Returns whether an instant lies in the range.
     pub fn contains(&self, at: Timestamp) -> bool {
         self.from <= at && at < self.to

@@ -187,11 +187,9 @@ impl Worker<'_> {
         let bytes = self.config.store.get(&key).await?;
         let mut reader = Reader::<answer::Line>::new(&bytes);
         let mut kept = HashMap::new();
-        while let Some(lines) = reader.next_frame() {
-            for line in lines {
-                if let answer::Line::Answer(answer) = line {
-                    kept.insert(answer.id.0.clone(), *answer);
-                }
+        for line in reader.lines() {
+            if let answer::Line::Answer(answer) = line {
+                kept.insert(answer.id.0.clone(), *answer);
             }
         }
         if reader.damage().any() {

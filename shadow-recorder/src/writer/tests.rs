@@ -60,7 +60,7 @@ fn sealed(parcels: &mut UnboundedReceiver<Parcel>) -> Vec<Sealed> {
 fn lines(sealed: &Sealed) -> Vec<Line> {
     let bytes = std::fs::read(&sealed.file.path).unwrap();
     let mut reader = Reader::<Line>::new(&bytes);
-    let lines: Vec<Line> = std::iter::from_fn(|| reader.next_frame()).flatten().collect();
+    let lines: Vec<Line> = reader.lines().collect();
     let mut totals = Totals::default();
     for line in &lines {
         totals.add(line);
