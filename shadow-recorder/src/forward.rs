@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use crate::hop_by_hop;
-use crate::link::{Link, Tunnel};
+use crate::link::{End, Link, Tunnel};
 use crate::pinned::{NoAnswer, Pinned};
 use crate::sent::{Leave, Sent};
 use crate::tee::Tee;
@@ -81,7 +81,7 @@ impl Inner {
         match self.pinned.send(request).await {
             Ok(mut response) => match (upgrade, is_upgraded(&response)) {
                 (Some(client), true) => {
-                    let service = hyper::upgrade::on(&mut response);
+                    let service = End::Upgraded(hyper::upgrade::on(&mut response));
                     self.link.upgrade(Tunnel { client, service });
                     Ok(response.map(Either::Left))
                 }
