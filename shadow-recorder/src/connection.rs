@@ -25,6 +25,7 @@ use crate::link::{End, Link, Tunnel};
 use crate::patience::{self, Patience};
 use crate::pinned::{Drivers, NoAnswer};
 use crate::proxy::Pair;
+use crate::relay::Relays;
 use crate::tee::Tee;
 
 /// How a client that knows that its server speaks HTTP/2 begins (RFC 9113, section 3.4).
@@ -95,10 +96,19 @@ impl<S: Inner> Connection<S> {
             .with_upgrades();
         let mut server = pin!(server);
         let mut watch = Watch::new(patience, false);
+        let (mut relays, mut has_ended) = (Relays::new(), false);
         poll_fn(|context| {
-            let mut service_ended = drivers.poll(context);
+            relays.run(context);
             loop {
-                if let Poll::Ready(outcome) = server.as_mut().poll(context) {
+                let idle_end =
+                    relays.service().is_some_and(|mut context| drivers.poll(&mut context))
+                        && !link.is_busy();
+                if link.has_interim() {
+                    relays.wake_client();
+                }
+                if let Some(mut context) = relays.client()
+                    && let Poll::Ready(outcome) = server.as_mut().poll(&mut context)
+                {
                     let reset = outcome.is_err_and(|error| is_reset(&error));
                     link.reset.fetch_or(reset, Relaxed);
                     return Poll::Ready(());
@@ -106,15 +116,22 @@ impl<S: Inner> Connection<S> {
                 if link.client_gone.load(Relaxed) {
                     return Poll::Ready(());
                 }
-                // A connection that the service ended between two requests ends for the client as well.
-                let ends = std::mem::take(&mut service_ended) && !link.is_busy();
-                match watch.look(lifetime, &link, context) {
-                    Outlook::Over => return Poll::Ready(()),
-                    outlook if ends || outlook == Outlook::Ends => {
-                        server.as_mut().graceful_shutdown();
-                    }
-                    _ if drivers.has_new() => service_ended = drivers.poll(context),
-                    _ => return Poll::Pending,
+                let ends = !has_ended && link.client_ended.load(Relaxed);
+                has_ended |= ends;
+                if drivers.has_new() || ends {
+                    relays.wake_service();
+                }
+                let outlook = watch.look(lifetime, &link, context);
+                if outlook == Outlook::Over {
+                    return Poll::Ready(());
+                }
+                // A connection that the service ended between two requests ends for the client as well, unless the next is here.
+                if outlook == Outlook::Ends || idle_end && !link.is_busy() {
+                    server.as_mut().graceful_shutdown();
+                    relays.wake_client();
+                }
+                if relays.rest(context) {
+                    return Poll::Pending;
                 }
             }
         })
@@ -184,11 +201,10 @@ impl Watch {
     fn look(&mut self, lifetime: &Lifetime, link: &Link, context: &Context<'_>) -> Outlook {
         let member = self.member.get_or_insert_with(|| lifetime.join(context));
         match member.news() {
-            None => Outlook::Open,
             Some(News::Stop) => Outlook::Ends,
             Some(News::Cut) => Outlook::Over,
             Some(News::Beat) if self.patience.is_expired(link, Instant::now()) => Outlook::Over,
-            Some(News::Beat) => Outlook::Open,
+            Some(News::Beat) | None => Outlook::Open,
         }
     }
 }

@@ -126,7 +126,7 @@ impl Egress {
     /// Opens a tunnel: nothing of what passes can be seen.
     fn tunnel(&self, mut request: Request<Incoming>) -> Answering {
         let Some(unknown) = self.routes.unknown else {
-            return own(StatusCode::MISDIRECTED_REQUEST);
+            return own(StatusCode::NOT_IMPLEMENTED);
         };
         let Some(authority) = request.uri().authority().cloned() else {
             return own(StatusCode::BAD_REQUEST);

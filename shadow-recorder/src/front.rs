@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 pub(crate) struct Front<S> {
     pub(crate) inner: S,
+    /// Whether `CONNECT` may be asked for.
+    pub(crate) tunnels: bool,
     pub(crate) link: Arc<Link>,
     pub(crate) metrics: Metrics,
 }
@@ -38,7 +40,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let in_progress = Some(self.link.begin());
-        if let Some(status) = refusal(&request) {
+        if let Some(status) = refusal(&request, self.tunnels) {
             self.metrics.requests_refused.inc();
             return Answering { answer: None, refused: Some(status), in_progress };
         }
@@ -47,7 +49,15 @@ where
 }
 
 /// Says whether a request is refused. What hyper's parser refuses never comes here.
-fn refusal<B>(request: &Request<B>) -> Option<StatusCode> {
+fn refusal<B>(request: &Request<B>, tunnels: bool) -> Option<StatusCode> {
+    let is_connect = request.method() == Method::CONNECT;
+    if is_connect && !tunnels {
+        return Some(StatusCode::NOT_IMPLEMENTED);
+    }
+    // A target that is an authority alone is for CONNECT (RFC 9112, section 3.2.3).
+    if request.uri().authority().is_some() && request.uri().scheme().is_none() && !is_connect {
+        return Some(StatusCode::BAD_REQUEST);
+    }
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -166,7 +176,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let refused = refusal(&request.body(()).unwrap()).map(|status| status.as_u16());
+        let refused = refusal(&request.body(()).unwrap(), false).map(|status| status.as_u16());
         assert_eq!(refused, expect, "{version:?} {fields:?}");
     }
 

@@ -29,6 +29,7 @@ pub mod clock;
 mod proxy;
 mod lifetime;
 mod connection;
+mod relay;
 mod client_io;
 mod patience;
 mod front;

@@ -132,22 +132,27 @@ fn connect(stream: TcpStream, entry: &Entry, terms: &Terms, lifetime: &Lifetime)
     match entry {
         Entry::One(route) => {
             let stack = route.stack(&pair);
-            terms.begin(stream, pair, stack, lifetime);
+            terms.begin(stream, pair, stack, false, lifetime);
         }
         Entry::Many(routes) => {
             let egress = Egress::new(Arc::clone(routes), pair.clone());
-            terms.begin(stream, pair, egress, lifetime);
+            let tunnels = routes.unknown.is_some();
+            terms.begin(stream, pair, egress, tunnels, lifetime);
         }
     }
 }
 
 impl Terms {
-    fn begin<S>(&self, stream: TcpStream, pair: Pair, inner: S, lifetime: &Lifetime)
-    where
-        S: Inner,
-    {
+    fn begin(
+        &self,
+        stream: TcpStream,
+        pair: Pair,
+        inner: impl Inner,
+        tunnels: bool,
+        lifetime: &Lifetime,
+    ) {
         let (link, metrics) = (Arc::clone(&pair.link), self.metrics.clone());
-        let service = Front { inner, link, metrics };
+        let service = Front { inner, tunnels, link, metrics };
         let connection = Connection { stream, pair, service, patience: self.patience };
         let lifetime_of_it = lifetime.clone();
         lifetime.tasks.spawn(async move { connection.run(&lifetime_of_it).await });

@@ -367,16 +367,11 @@ fn required_origin(
 /// A name as a `Host` field has it, without a port that goes without saying.
 fn checked_host(table: &Table<'_, '_>, host: &At<String>) -> Option<String> {
     let name = host.value.to_ascii_lowercase();
-    match Origin::parse(&format!("http://{name}")) {
-        Ok(_) => Some(name.strip_suffix(":80").unwrap_or(&name).to_owned()),
-        Err(_) => {
-            table.mistake_at(
-                host,
-                &format!("`{}` is not a host: write HOST or HOST:PORT", host.value),
-            );
-            None
-        }
+    if Origin::parse(&format!("http://{name}")).is_ok() {
+        return Some(name.strip_suffix(":80").unwrap_or(&name).to_owned());
     }
+    table.mistake_at(host, &format!("`{}` is not a host: write HOST or HOST:PORT", host.value));
+    None
 }
 
 /// Names become parts of keys in the store.

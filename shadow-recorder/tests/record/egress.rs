@@ -76,7 +76,7 @@ async fn one_listener_serves_upstreams_by_host() {
             &send_raw(at, b"CONNECT fx.internal:443 HTTP/1.1\r\nHost: fx.internal:443\r\n\r\n")
                 .await
         ),
-        "421"
+        "501"
     );
     let stored = sidecar.stop().await;
     assert_eq!(
