@@ -1,24 +1,22 @@
 //! The inmost service of both stacks: sends a request to where it belongs and returns the answer as it comes.
 
-use std::convert::Infallible;
-use std::error::Error;
-use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
+use crate::hop_by_hop;
+use crate::link::{Link, Tunnel};
+use crate::pinned::{NoAnswer, Pinned};
+use crate::sent::{Leave, Sent};
 use crate::tee::Tee;
 
 /// Fields that a head may have: what a service with generous limits accepts.
@@ -32,122 +30,156 @@ pub(crate) type Answer = Either<Incoming, Full<Bytes>>;
 pub(crate) struct Unanswered;
 
 /// Which `Host` the receiver sees.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Host {
     /// The client's: the service must not notice the proxy.
     Kept,
     /// The receiver's own: the service's base URL named the proxy.
-    Own,
+    Own(Authority),
 }
 
-/// Sends requests to one authority and nowhere else, whatever their target says.
-#[derive(Clone, Debug)]
-pub(crate) struct Forward {
-    client: Client<HttpConnector, Tee<Incoming>>,
-    authority: Authority,
+/// Sends requests to one peer and nowhere else, whatever their target says.
+#[derive(Clone)]
+pub(crate) struct Forward(Arc<Inner>);
+
+struct Inner {
+    pinned: Pinned<Tee<Incoming>>,
+    link: Arc<Link>,
     host: Host,
 }
 
 impl Forward {
-    /// Connects to `authority`; an idle connection is used again within `idle_max`.
-    pub(crate) fn new(
-        authority: Authority,
-        host: Host,
-        connect_timeout: Duration,
-        idle_max: Duration,
-    ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(connect_timeout));
-        let client = Client::builder(TokioExecutor::new())
-            .http1_preserve_header_case(true)
-            .http1_max_headers(HEADER_FIELDS_MAX)
-            .pool_idle_timeout(idle_max)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Self { client, authority, host }
-    }
-
-    /// Turns a request into the one that is sent on; `None` where it asks for what a reverse proxy does not do.
-    fn outgoing<B>(&self, mut request: Request<B>) -> Option<Request<B>> {
-        if request.method() == Method::CONNECT {
-            return None;
-        }
-        let named = match self.host {
-            Host::Own => Some(self.authority.clone()),
-            // A target in absolute form overrides the field (RFC 9112, section 3.2.2).
-            Host::Kept => request.uri().authority().cloned(),
-        };
-        if let Some(value) = named.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-            request.headers_mut().insert(HOST, value);
-        }
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
-        let target = request.uri().path_and_query().cloned();
-        parts.path_and_query = Some(target.unwrap_or(PathAndQuery::from_static("/")));
-        *request.uri_mut() = Uri::from_parts(parts).ok()?;
-        *request.version_mut() = Version::HTTP_11;
-        Some(request)
+    pub(crate) fn new(pinned: Pinned<Tee<Incoming>>, link: Arc<Link>, host: Host) -> Self {
+        Self(Arc::new(Inner { pinned, link, host }))
     }
 }
 
 impl Service<Request<Tee<Incoming>>> for Forward {
     type Response = Response<Answer>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Answer>, Infallible>>;
+    type Error = NoAnswer;
+    type Future = BoxFuture<'static, Result<Response<Answer>, NoAnswer>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Tee<Incoming>>) -> Self::Future {
-        let Some(request) = self.outgoing(request) else {
-            return async { Ok(own_answer(StatusCode::NOT_IMPLEMENTED)) }.boxed();
-        };
-        let answer = self.client.request(request);
-        let authority = self.authority.clone();
-        async move {
-            Ok(match answer.await {
-                Ok(mut response) => {
-                    *response.version_mut() = Version::HTTP_11;
-                    response.map(Either::Left)
+        let inner = Arc::clone(&self.0);
+        async move { inner.answer(request).await }.boxed()
+    }
+}
+
+impl Inner {
+    async fn answer(
+        &self,
+        mut request: Request<Tee<Incoming>>,
+    ) -> Result<Response<Answer>, NoAnswer> {
+        address(&self.host, &mut request);
+        let leave = self.listen_for_interim(&mut request);
+        let upgrade = wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
+        let request = request.map(|body| Sent::new(body, Arc::clone(&self.link), leave));
+        match self.pinned.send(request).await {
+            Ok(mut response) => match (upgrade, is_upgraded(&response)) {
+                (Some(client), true) => {
+                    let service = hyper::upgrade::on(&mut response);
+                    self.link.upgrade(Tunnel { client, service });
+                    Ok(response.map(Either::Left))
                 }
-                Err(error) => {
+                // Nobody asked for another protocol, or for other codings than `chunked`.
+                (None, true) => Ok(own_answer(StatusCode::BAD_GATEWAY)),
+                (_, false) if !is_plainly_framed(&response) => {
+                    Ok(own_answer(StatusCode::BAD_GATEWAY))
+                }
+                (_, false) => Ok(response.map(Either::Left)),
+            },
+            Err(error) => match error.status() {
+                Some(status) => {
                     // At this level because an outage of the service would flood the log; the counter is the alarm.
-                    tracing::debug!(peer = %authority, error = chain(&error), "no answer");
-                    own_answer(status_of(&error))
+                    tracing::debug!(
+                        error = format!("{:#}", anyhow::Error::new(error)),
+                        "no answer"
+                    );
+                    Ok(own_answer(status))
                 }
-            })
+                None => Err(error),
+            },
         }
-        .boxed()
     }
-}
 
-/// Returns the status by which a gateway reports the failure (RFC 9110, sections 15.6.3 and 15.6.5).
-fn status_of(error: &(dyn Error + 'static)) -> StatusCode {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut) {
-            return StatusCode::GATEWAY_TIMEOUT;
+    /// Passes interim answers on; returns what the body waits for where the client waits for leave to send it.
+    fn listen_for_interim(&self, request: &mut Request<Tee<Incoming>>) -> Option<Arc<Leave>> {
+        if request.version() != Version::HTTP_11 {
+            return None;
         }
-        cause = error.source();
+        let waits = request
+            .headers()
+            .get(EXPECT)
+            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let leave = waits.then(Arc::<Leave>::default);
+        let (link, given) = (Arc::clone(&self.link), leave.clone());
+        hyper::ext::on_informational(request, move |interim| match (&given, interim.status()) {
+            // hyper tells the client when the body is first read.
+            (Some(leave), StatusCode::CONTINUE) => leave.give(),
+            (_, status) => {
+                let mut headers = interim.headers().clone();
+                hop_by_hop::strip_interim(&mut headers);
+                link.push_interim(status, &headers);
+            }
+        });
+        leave
     }
-    StatusCode::BAD_GATEWAY
 }
 
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// Turns a request into the one that is sent on.
+fn address<B>(host: &Host, request: &mut Request<B>) {
+    let is_http2 = request.version() == Version::HTTP_2;
+    let named = match host {
+        Host::Own(authority) => Some(authority.clone()),
+        // A target in absolute form overrides the field (RFC 9112, section 3.2.2).
+        Host::Kept => request.uri().authority().cloned(),
+    };
+    if request.method() == Method::CONNECT {
+        return;
     }
-    text
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    if is_http2 {
+        parts.scheme.get_or_insert(http::uri::Scheme::HTTP);
+        let of_field = || {
+            request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok())
+        };
+        parts.authority = named.or_else(of_field);
+    } else {
+        if let Some(value) = named.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            request.headers_mut().insert(HOST, value);
+        }
+        (parts.scheme, parts.authority) = (None, None);
+    }
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
-fn own_answer(status: StatusCode) -> Response<Answer> {
+/// Returns whether the request asks for another protocol on its connection.
+fn wants_upgrade<B>(request: &Request<B>) -> bool {
+    request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE)
+}
+
+/// Returns whether both sides left HTTP with this answer.
+fn is_upgraded(response: &Response<Incoming>) -> bool {
+    response.extensions().get::<hyper::upgrade::OnUpgrade>().is_some()
+}
+
+/// Returns whether the body is framed by its length, by `chunked` alone, or by the end of the connection.
+fn is_plainly_framed(response: &Response<Incoming>) -> bool {
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+/// Returns an answer of the proxy's own.
+pub(crate) fn own_answer(status: StatusCode) -> Response<Answer> {
     let text = format!("{status}: answered by shadow-recorder\n");
     let mut response = Response::new(Either::Right(Full::from(text)));
     *response.status_mut() = status;
@@ -162,40 +194,25 @@ fn own_answer(status: StatusCode) -> Response<Answer> {
 mod tests {
     use super::*;
 
-    fn forward(host: Host) -> Forward {
-        Forward::new(
-            Authority::from_static("10.0.0.1:81"),
-            host,
-            Duration::from_secs(1),
-            Duration::from_secs(1),
-        )
-    }
-
-    fn check(host: Host, target: &str, expect: &str, expect_host: &str) {
-        let request = Request::builder().uri(target).header(HOST, "books").body(()).unwrap();
-        let sent = forward(host).outgoing(request).unwrap();
-        assert_eq!(sent.uri().to_string(), expect, "{target}");
-        assert_eq!(sent.headers()[HOST], expect_host, "{target}");
+    fn check(host: &Host, version: Version, target: &str, expect: &str, expect_host: &str) {
+        let mut request =
+            Request::builder().uri(target).version(version).header(HOST, "books").body(()).unwrap();
+        address(host, &mut request);
+        assert_eq!(request.uri().to_string(), expect, "{target}");
+        assert_eq!(request.headers()[HOST], expect_host, "{target}");
     }
 
     #[test]
-    fn a_request_goes_to_the_configured_authority_only() {
-        let to = |path: &str| format!("http://10.0.0.1:81{path}");
-        check(Host::Kept, "/a%2Fb/../c?q=%20", &to("/a%2Fb/../c?q=%20"), "books");
-        check(Host::Kept, "http://169.254.169.254/meta", &to("/meta"), "169.254.169.254");
-        check(Host::Own, "http://169.254.169.254/meta", &to("/meta"), "10.0.0.1:81");
-        check(Host::Own, "/", &to("/"), "10.0.0.1:81");
-        let connect = Request::builder().method("CONNECT").uri("evil:443").body(()).unwrap();
-        assert!(forward(Host::Kept).outgoing(connect).is_none());
-    }
-
-    #[test]
-    fn a_timeout_is_told_from_a_refusal() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("connect")]
-        struct Outer(#[source] io::Error);
-        let of = |kind: io::ErrorKind| status_of(&Outer(kind.into()));
-        assert_eq!(of(io::ErrorKind::TimedOut), StatusCode::GATEWAY_TIMEOUT);
-        assert_eq!(of(io::ErrorKind::ConnectionRefused), StatusCode::BAD_GATEWAY);
+    fn a_request_is_addressed_to_the_peer() {
+        let own = Host::Own(Authority::from_static("10.0.0.1:81"));
+        let old = Version::HTTP_11;
+        check(&Host::Kept, old, "/a%2Fb/../c?q=%20", "/a%2Fb/../c?q=%20", "books");
+        check(&Host::Kept, old, "http://169.254.169.254/meta", "/meta", "169.254.169.254");
+        check(&Host::Kept, old, "*", "*", "books");
+        check(&own, old, "http://169.254.169.254/meta", "/meta", "10.0.0.1:81");
+        check(&own, old, "/", "/", "10.0.0.1:81");
+        let new = Version::HTTP_2;
+        check(&Host::Kept, new, "http://ledger:8080/a?b", "http://ledger:8080/a?b", "books");
+        check(&own, new, "http://127.0.0.1:9101/a?b", "http://10.0.0.1:81/a?b", "books");
     }
 }

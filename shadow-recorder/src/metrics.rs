@@ -11,6 +11,7 @@
 //! | `shadow_recorder_upstream_calls_total{attribution}` | counter | upstream calls: `attributed`, `ambiguous`, `unattributed`, `late` |
 //! | `shadow_recorder_upstream_calls_dropped_total` | counter | upstream calls not recorded, with their exchange or alone |
 //! | `shadow_recorder_unanswered_total` | counter | requests that the service or an upstream did not answer, so that the proxy did |
+//! | `shadow_recorder_requests_refused_total` | counter | malformed requests that were refused and are no exchanges; the parser's own refusals are not among them |
 //! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated` |
 //! | `shadow_recorder_spool_bytes` | gauge | bytes of segments on the local disk |
 //! | `shadow_recorder_segment_bytes_total` | counter | compressed bytes synced to the spool |
@@ -42,6 +43,7 @@ pub(crate) struct Metrics {
     upstream_calls: Family<Label, Counter>,
     pub(crate) upstream_calls_dropped: Counter,
     pub(crate) unanswered: Counter,
+    pub(crate) requests_refused: Counter,
     bodies_omitted: Family<Label, Counter>,
     pub(crate) spool_bytes: Gauge,
     pub(crate) segment_bytes: Counter,
@@ -67,6 +69,7 @@ impl Metrics {
         registry.register("upstream_calls", "Upstream calls by what was known of their exchange", m.upstream_calls);
         registry.register("upstream_calls_dropped", "Upstream calls not recorded, with their exchange or alone", m.upstream_calls_dropped);
         registry.register("unanswered", "Requests that the service or an upstream did not answer, so that the proxy did", m.unanswered);
+        registry.register("requests_refused", "Malformed requests that were refused", m.requests_refused);
         registry.register("bodies_omitted", "Bodies not stored", m.bodies_omitted);
         registry.register("spool_bytes", "Bytes of segments on the local disk", m.spool_bytes);
         registry.register("segment_bytes", "Compressed bytes synced to the spool", m.segment_bytes);

@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,54 +12,87 @@ use tower::layer::layer_fn;
 
 use crate::capture::Capture;
 use crate::config::recorder::{Recorder, Upstream};
-use crate::forward::{Forward, HEADER_FIELDS_MAX, Host};
-use crate::head_deadline::with_deadline;
+use crate::connection::Connection;
+use crate::forward::{Forward, Host};
+use crate::front::Front;
 use crate::hop_by_hop::HopByHop;
+use crate::link::Link;
+use crate::patience;
+use crate::pinned::{Drivers, Peer, Pinned};
 use crate::record::{Record, Side};
 
 /// After a failed accept, as when the process is out of file descriptors: others must close some first.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections stay open this long after the signal to stop, for requests that are already on their way.
-const QUIET: Duration = Duration::from_millis(250);
-/// An idle connection to the service is used again for this long. Services close theirs after 2 s and more, and a request sent
-/// just then would fail. A new connection within the pod costs 100 µs.
-const SERVICE_IDLE_MAX: Duration = Duration::from_secs(1);
-/// The same for upstreams, to which connections cost more: most servers keep them for 5 s and more.
-const UPSTREAM_IDLE_MAX: Duration = Duration::from_secs(4);
 
 /// Both directions are built alike.
 pub(crate) type Stack = Record<HopByHop<Forward>>;
 
-/// Builds the stack of the clients' listener: a request is copied as the client sent it and named in its trace context, rid of
-/// what belongs to its connection, and sent to the service; the answer takes the same way back.
-pub(crate) fn clients_stack(capture: &Arc<Capture>, recorder: &Recorder) -> Stack {
-    let service = recorder.forward_to.authority.clone();
-    ServiceBuilder::new()
-        .layer(layer_fn(|inner| Record {
-            inner,
-            side: Side::Clients,
-            capture: Arc::clone(capture),
-        }))
-        .layer(layer_fn(|inner| HopByHop { inner }))
-        .service(Forward::new(service, Host::Kept, recorder.connect_timeout, SERVICE_IDLE_MAX))
+/// What the stacks of a listener's connections are made of.
+#[derive(Clone)]
+pub(crate) struct Route {
+    side: Side,
+    peer: Peer,
+    host: Host,
+    capture: Arc<Capture>,
+    patience: patience::Limits,
 }
 
-/// Builds the stack of an egress listener: a call is copied as the service sent it and given to its exchange, rid of what belongs to
-/// its connection, and sent to the upstream under the upstream's name; the answer takes the same way back.
-pub(crate) fn upstream_stack(
-    capture: &Arc<Capture>,
-    recorder: &Recorder,
-    upstream: &Upstream,
-) -> Stack {
-    let to = upstream.forward_to.authority.clone();
-    ServiceBuilder::new()
-        .layer(layer_fn(|inner| Record {
-            inner,
-            side: Side::Upstream(upstream.name.as_str().into()),
+impl Route {
+    /// From clients to the service.
+    pub(crate) fn to_service(capture: &Arc<Capture>, recorder: &Recorder) -> Self {
+        Self {
+            side: Side::Clients,
+            peer: peer(&recorder.forward_to, recorder),
+            host: Host::Kept,
             capture: Arc::clone(capture),
-        }))
-        .layer(layer_fn(|inner| HopByHop { inner }))
-        .service(Forward::new(to, Host::Own, recorder.connect_timeout, UPSTREAM_IDLE_MAX))
+            patience: patience_of(recorder),
+        }
+    }
+
+    /// From the service to an upstream.
+    pub(crate) fn to_upstream(
+        capture: &Arc<Capture>,
+        recorder: &Recorder,
+        upstream: &Upstream,
+    ) -> Self {
+        Self {
+            side: Side::Upstream(upstream.name.as_str().into()),
+            peer: peer(&upstream.forward_to, recorder),
+            host: Host::Own(upstream.forward_to.authority.clone()),
+            capture: Arc::clone(capture),
+            patience: patience_of(recorder),
+        }
+    }
+
+    /// Builds the stack of one connection. A request is refused where no recipient may accept it; copied as it was sent, named in its
+    /// trace context or given to its exchange; rid of what belongs to its connection; and sent on. The answer takes the same way back.
+    fn connection(&self, stream: TcpStream) -> Connection {
+        let (link, drivers) = (Arc::<Link>::default(), Arc::<Drivers>::default());
+        let pinned = Pinned::new(self.peer.clone(), Arc::clone(&link), Arc::clone(&drivers));
+        let service = ServiceBuilder::new()
+            .layer(layer_fn(|inner| Front {
+                inner,
+                link: Arc::clone(&link),
+                metrics: self.capture.metrics.clone(),
+            }))
+            .layer(layer_fn(|inner| Record {
+                inner,
+                side: self.side.clone(),
+                capture: Arc::clone(&self.capture),
+            }))
+            .layer(layer_fn(|inner| HopByHop { inner }))
+            .service(Forward::new(pinned, Arc::clone(&link), self.host.clone()));
+        Connection { stream, link, drivers, service, patience: self.patience }
+    }
+}
+
+fn peer(origin: &crate::config::recorder::Origin, recorder: &Recorder) -> Peer {
+    let (host, port) = origin.host_port();
+    Peer { host, port, connect_timeout: recorder.connect_timeout }
+}
+
+fn patience_of(recorder: &Recorder) -> patience::Limits {
+    patience::Limits { head_timeout: recorder.head_timeout, stall_timeout: recorder.stall_timeout }
 }
 
 /// How long connections live.
@@ -87,19 +117,14 @@ impl Lifetime {
 }
 
 /// Accepts connections until the stop, those included that wait in the listener's backlog then.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    stack: Stack,
-    head_timeout: Duration,
-    lifetime: Lifetime,
-) {
+pub(crate) async fn serve(listener: TcpListener, route: Route, lifetime: Lifetime) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = lifetime.stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, stack.clone(), head_timeout, &lifetime),
+            Ok((stream, _)) => connect(stream, &route, &lifetime),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -107,39 +132,12 @@ pub(crate) async fn serve(
         }
     }
     while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        connect(stream, stack.clone(), head_timeout, &lifetime);
+        connect(stream, &route, &lifetime);
     }
 }
 
-fn connect(stream: TcpStream, stack: Stack, head_timeout: Duration, lifetime: &Lifetime) {
-    let Lifetime { stop, cut, tasks } = lifetime.clone();
-    tasks.spawn(async move {
-        // Fails only on a connection that is gone already.
-        let _ = stream.set_nodelay(true);
-        let (stream, service) = with_deadline(stream, stack, head_timeout);
-        let connection = http1::Builder::new()
-            // A client that has sent its request may close its half and still await the answer.
-            .half_close(true)
-            .preserve_header_case(true)
-            .max_headers(HEADER_FIELDS_MAX)
-            // Instead of hyper's own timeout, which ends idle connections as well.
-            .header_read_timeout(None)
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let mut connection = std::pin::pin!(connection);
-        let graceful = async {
-            stop.cancelled().await;
-            tokio::time::sleep(QUIET).await;
-        };
-        // What goes wrong on a connection is its client's to see, and the exchange's record says how it ended.
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            () = cut.cancelled() => return,
-            () = graceful => connection.as_mut().graceful_shutdown(),
-        }
-        tokio::select! {
-            _ = connection => {}
-            () = cut.cancelled() => {}
-        }
-    });
+fn connect(stream: TcpStream, route: &Route, lifetime: &Lifetime) {
+    let (connection, lifetime_of_it) = (route.connection(stream), lifetime.clone());
+    // What goes wrong on a connection is its client's to see, and the exchange's record says how it ended.
+    lifetime.tasks.spawn(async move { connection.run(&lifetime_of_it).await });
 }

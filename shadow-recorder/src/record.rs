@@ -1,7 +1,6 @@
 //! A tower layer: copies what passes. On the clients' side it opens an exchange and names it in the trace context; on the
 //! side of the upstreams it finds the exchange that a call belongs to.
 
-use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,16 +38,17 @@ pub(crate) struct Record<S> {
 
 impl<S, A, B> Service<Request<A>> for Record<S>
 where
-    S: Service<Request<Tee<A>>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Tee<A>>, Response = Response<B>>,
+    S::Error: Send,
     S::Future: Send + 'static,
     A: Body<Data = Bytes>,
     B: Body<Data = Bytes>,
 {
     type Response = Response<Tee<B>>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
@@ -64,7 +64,14 @@ where
         let answer = self.inner.call(request);
         let pending = Pending { observation: Some(observation) };
         async move {
-            let response = answer.await?;
+            let response = match answer.await {
+                Ok(response) => response,
+                Err(error) => {
+                    capture.metrics.unanswered.inc();
+                    pending.answered().not_answered();
+                    return Err(error);
+                }
+            };
             let observation = pending.answered();
             if response.extensions().get::<Unanswered>().is_some() {
                 capture.metrics.unanswered.inc();

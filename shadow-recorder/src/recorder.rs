@@ -17,7 +17,7 @@ use crate::batch::Naming;
 use crate::capture::{Capture, Limits};
 use crate::config::sidecar::Config;
 use crate::metrics::Metrics;
-use crate::proxy::{self, Lifetime};
+use crate::proxy::{self, Lifetime, Route};
 use crate::record::caught;
 use crate::segment::{self, Header, Redaction, Sampling};
 use crate::spool::{Spool, SpoolError};
@@ -171,12 +171,11 @@ impl Recorder {
         let sweeper = tokio::spawn(sweep(Arc::clone(&capture), end.clone()));
 
         let (inbound, egress) = (Lifetime::new(), Lifetime::new());
-        let head_timeout = config.recorder.head_timeout;
-        let stack = proxy::clients_stack(&capture, &config.recorder);
-        inbound.tasks.spawn(proxy::serve(clients, stack, head_timeout, inbound.clone()));
+        let route = Route::to_service(&capture, &config.recorder);
+        inbound.tasks.spawn(proxy::serve(clients, route, inbound.clone()));
         for (upstream, listener) in config.upstreams.iter().zip(upstreams) {
-            let stack = proxy::upstream_stack(&capture, &config.recorder, upstream);
-            egress.tasks.spawn(proxy::serve(listener, stack, head_timeout, egress.clone()));
+            let route = Route::to_upstream(&capture, &config.recorder, upstream);
+            egress.tasks.spawn(proxy::serve(listener, route, egress.clone()));
         }
         tracing::info!(service = config.service, build = config.build, listening, "recording");
 

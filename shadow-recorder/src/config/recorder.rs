@@ -58,6 +58,8 @@ pub struct Recorder {
     pub grace: Duration,
     /// How long a client may take to send a request's head.
     pub head_timeout: Duration,
+    /// How long a client may neither send the body that it announced nor take the answer that it asked for.
+    pub stall_timeout: Duration,
     /// How long connecting to the service or an upstream may take.
     pub connect_timeout: Duration,
     /// Bytes kept of one body, on the wire and decoded. Longer bodies pass, and are omitted from the recording.
@@ -251,6 +253,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         linger: table.duration("linger").unwrap_or(Duration::from_millis(200)),
         grace: table.duration("grace").unwrap_or(seconds(25)),
         head_timeout: table.duration("head_timeout").unwrap_or(seconds(10)),
+        stall_timeout: table.duration("stall_timeout").unwrap_or(seconds(120)),
         connect_timeout: table.duration("connect_timeout").unwrap_or(seconds(5)),
         body_bytes_max: usize_of(bytes(&mut table, "body_bytes_max", 1 << 20)),
         memory_bytes_max: usize_of(bytes(&mut table, "memory_bytes_max", 256 << 20)),
@@ -280,6 +283,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         "linger",
         "grace",
         "head_timeout",
+        "stall_timeout",
         "connect_timeout",
         "body_bytes_max",
         "memory_bytes_max",

@@ -1,0 +1,194 @@
+//! The outmost layer of a client's connection: says when a request begins and ends, and refuses what no recipient may accept.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use crate::forward::own_answer;
+use crate::link::{InProgress, Link};
+use crate::metrics::Metrics;
+
+/// Stands before the stack of a connection.
+#[derive(Clone)]
+pub(crate) struct Front<S> {
+    pub(crate) inner: S,
+    pub(crate) link: Arc<Link>,
+    pub(crate) metrics: Metrics,
+}
+
+impl<S, A, B> Service<Request<A>> for Front<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+{
+    type Response = Response<Either<InProgressBody<B>, Full<Bytes>>>;
+    type Error = S::Error;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let in_progress = Some(self.link.begin());
+        if let Some(status) = refusal(&request) {
+            self.metrics.requests_refused.inc();
+            return Answering { answer: None, refused: Some(status), in_progress };
+        }
+        Answering { answer: Some(self.inner.call(request)), refused: None, in_progress }
+    }
+}
+
+/// Says whether a request is refused. What hyper's parser refuses never comes here.
+fn refusal<B>(request: &Request<B>) -> Option<StatusCode> {
+    let headers = request.headers();
+    let mut hosts = headers.get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    let is_http1 = request.version() < Version::HTTP_2;
+    // RFC 9112, section 3.2.
+    if second.is_some() || request.version() == Version::HTTP_11 && host.is_none() {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    if let Some(host) = host
+        && !is_host(host.as_bytes())
+    {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    // RFC 9113, section 8.3.1.
+    if let (false, Some(host), Some(authority)) = (is_http1, host, request.uri().authority())
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    // Codings under `chunked` belong to the connection, and nobody was asked to remove them (RFC 9112, section 6.1).
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
+        _ => Some(StatusCode::NOT_IMPLEMENTED),
+    }
+}
+
+/// Returns whether a `Host` names a host, or nothing as RFC 9110 allows for targets that have none.
+fn is_host(value: &[u8]) -> bool {
+    value.is_empty() || !value.contains(&b'@') && Authority::try_from(value).is_ok()
+}
+
+pin_project! {
+    /// The answer of the inner service, or a refusal.
+    pub(crate) struct Answering<F> {
+        #[pin]
+        answer: Option<F>,
+        refused: Option<StatusCode>,
+        in_progress: Option<InProgress>,
+    }
+}
+
+impl<F, B, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<Either<InProgressBody<B>, Full<Bytes>>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(answer) = this.answer.as_pin_mut() else {
+            let status = this.refused.take().unwrap_or(StatusCode::BAD_REQUEST);
+            return Poll::Ready(Ok(refuse(status)));
+        };
+        let response = ready!(answer.poll(context))?;
+        let in_progress = this.in_progress.take();
+        Poll::Ready(Ok(
+            response.map(|inner| Either::Left(InProgressBody { inner, _in_progress: in_progress }))
+        ))
+    }
+}
+
+fn refuse<B>(status: StatusCode) -> Response<Either<B, Full<Bytes>>> {
+    let mut response = own_answer(status).map(|body| match body {
+        Either::Left(_) => Either::Right(Full::default()),
+        Either::Right(text) => Either::Right(text),
+    });
+    // What follows a malformed request may have been a part of it.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// An answer's body, with whose end the request ends.
+#[derive(Debug)]
+pub(crate) struct InProgressBody<B> {
+    inner: B,
+    _in_progress: Option<InProgress>,
+}
+
+impl<B: Body + Unpin> Body for InProgressBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(version: Version, fields: &[(&str, &str)], expect: Option<u16>) {
+        let mut request = Request::builder().uri("http://ledger/").version(version);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let refused = refusal(&request.body(()).unwrap()).map(|status| status.as_u16());
+        assert_eq!(refused, expect, "{version:?} {fields:?}");
+    }
+
+    #[test]
+    fn a_host_is_one_and_a_host() {
+        let v = Version::HTTP_11;
+        check(v, &[("host", "ledger:8080")], None);
+        check(v, &[("host", "[::1]:80")], None);
+        check(v, &[("host", "")], None);
+        check(v, &[], Some(400));
+        check(v, &[("host", "a"), ("host", "a")], Some(400));
+        for bad in ["a b", "user@a", "a/b", "a,b", "a:b"] {
+            check(v, &[("host", bad)], Some(400));
+        }
+        check(Version::HTTP_10, &[], None);
+        check(Version::HTTP_2, &[("host", "LEDGER")], None);
+        check(Version::HTTP_2, &[("host", "other")], Some(400));
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding() {
+        for (coding, expect) in [
+            (vec!["Chunked"], None),
+            (vec!["gzip, chunked"], Some(501)),
+            (vec!["gzip", "chunked"], Some(501)),
+            (vec!["chunked", "chunked"], Some(501)),
+        ] {
+            let mut fields = vec![("host", "a")];
+            fields.extend(coding.iter().map(|coding| ("transfer-encoding", *coding)));
+            check(Version::HTTP_11, &fields, expect);
+        }
+    }
+}

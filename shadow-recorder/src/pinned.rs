@@ -1,0 +1,206 @@
+//! The connection to the service that belongs to one client connection, so that the service sees the connections that it would see without the
+//! recorder, and a client sees them end as the service ends them. Made at the first request, and anew where the service ended one
+//! between two requests.
+
+use std::error::Error;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use crate::link::Link;
+use crate::sent::Sent;
+use crate::service_io::ServiceIo;
+
+/// Where a connection goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// The connections to services that one client connection drives, polled by its task.
+#[derive(Default)]
+pub(crate) struct Drivers(Mutex<Vec<BoxFuture<'static, ()>>>);
+
+impl Drivers {
+    fn add(&self, driver: BoxFuture<'static, ()>) {
+        self.lock().push(driver);
+    }
+
+    /// Polls each; returns whether there are some and none is left.
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> bool {
+        let mut drivers = self.lock();
+        let before = drivers.len();
+        drivers.retain_mut(|driver| driver.poll_unpin(context).is_pending());
+        before > 0 && drivers.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<BoxFuture<'static, ()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// The service cannot be reached.
+    #[error("connect to {peer}")]
+    Connect { peer: String, source: io::Error },
+    /// It took the request and gave none, or a broken one.
+    #[error("no answer")]
+    Broken(#[source] hyper::Error),
+}
+
+impl NoAnswer {
+    /// Returns the status by which a gateway reports the failure (RFC 9110, sections 15.5.1, 15.6.3 and 15.6.5); none where the client's
+    /// connection must end without an answer, as the service's did.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+                Some(StatusCode::GATEWAY_TIMEOUT)
+            }
+            Self::Connect { .. } => Some(StatusCode::BAD_GATEWAY),
+            Self::Broken(error) if error.is_parse() => Some(StatusCode::BAD_GATEWAY),
+            // The request's own body was malformed.
+            Self::Broken(error) if error.is_user() => Some(StatusCode::BAD_REQUEST),
+            Self::Broken(_) => None,
+        }
+    }
+
+    /// Returns whether the service's connection was reset rather than closed.
+    pub(crate) fn is_reset(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
+            {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+/// The pinned connection.
+pub(crate) struct Pinned<B> {
+    peer: Peer,
+    link: Arc<Link>,
+    drivers: Arc<Drivers>,
+    http1: Mutex<Option<http1::SendRequest<Sent<B>>>>,
+    // Several streams begin at once, and only one connects.
+    http2: tokio::sync::Mutex<Option<http2::SendRequest<Sent<B>>>>,
+}
+
+impl<B> Pinned<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    pub(crate) fn new(peer: Peer, link: Arc<Link>, drivers: Arc<Drivers>) -> Self {
+        Self { peer, link, drivers, http1: Mutex::default(), http2: tokio::sync::Mutex::default() }
+    }
+
+    /// Sends a request, in the version of the client's.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Sent<B>>,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        if request.version() == Version::HTTP_2 {
+            self.send_http2(request).await
+        } else {
+            self.send_http1(request).await
+        }
+    }
+
+    async fn send_http1(
+        &self,
+        mut request: Request<Sent<B>>,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        if let Some(mut sender) = self.idle().await {
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.keep(sender, response)),
+                // Not a byte of it was written, because the service had closed the connection before.
+                Err(mut failed) => match failed.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(NoAnswer::Broken(failed.into_error())),
+                },
+            }
+        }
+        let io = self.connect().await?;
+        let (mut sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .max_headers(crate::forward::HEADER_FIELDS_MAX)
+            .handshake(io)
+            .await
+            .map_err(NoAnswer::Broken)?;
+        self.drivers.add(connection.with_upgrades().map(drop).boxed());
+        let response = sender.send_request(request).await.map_err(NoAnswer::Broken)?;
+        Ok(self.keep(sender, response))
+    }
+
+    /// Returns the connection of the request before, if it can take another.
+    async fn idle(&self) -> Option<http1::SendRequest<Sent<B>>> {
+        let mut sender = self.http1.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        // One that was half-closed for the request before takes no other.
+        if self.link.client_ended.load(Relaxed) || self.link.request_broke_off.load(Relaxed) {
+            return None;
+        }
+        sender.ready().await.is_ok().then_some(sender)
+    }
+
+    fn keep(
+        &self,
+        sender: http1::SendRequest<Sent<B>>,
+        response: Response<Incoming>,
+    ) -> Response<Incoming> {
+        *self.http1.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        response
+    }
+
+    async fn send_http2(&self, request: Request<Sent<B>>) -> Result<Response<Incoming>, NoAnswer> {
+        let mut sender = self.http2_sender().await?;
+        sender.send_request(request).await.map_err(NoAnswer::Broken)
+    }
+
+    async fn http2_sender(&self) -> Result<http2::SendRequest<Sent<B>>, NoAnswer> {
+        let mut kept = self.http2.lock().await;
+        if let Some(sender) = kept.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok(sender.clone());
+        }
+        let io = self.connect().await?;
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .handshake(io)
+            .await
+            .map_err(NoAnswer::Broken)?;
+        self.drivers.add(connection.map(drop).boxed());
+        *kept = Some(sender.clone());
+        Ok(sender)
+    }
+
+    async fn connect(&self) -> Result<TokioIo<ServiceIo<TcpStream>>, NoAnswer> {
+        let Peer { host, port, connect_timeout } = &self.peer;
+        let connecting = TcpStream::connect((host.as_str(), *port));
+        let connected = tokio::time::timeout(*connect_timeout, connecting).await;
+        let stream = connected
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|source| NoAnswer::Connect { peer: format!("{host}:{port}"), source })?;
+        // Fails only on a connection that is gone already.
+        let _ = stream.set_nodelay(true);
+        Ok(TokioIo::new(ServiceIo::new(stream, Arc::clone(&self.link))))
+    }
+}
