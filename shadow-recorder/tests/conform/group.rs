@@ -146,7 +146,12 @@ pub(crate) fn nothing_dropped(stored: &Stored) {
 
 /// Fails with everything that went wrong in a group.
 pub(crate) fn report(failures: &[String], cases: usize) {
-    assert!(failures.is_empty(), "{} faults in {cases} cases:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} faults in {cases} cases:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 fn compare(side: &str, direct: &[String], through: &[String], what: &mut String) {

@@ -118,10 +118,6 @@ async fn what_looks_like_a_request_is_taken_for_none() {
     let star = RefusedOr(&[400], &["GET * || \"\""]);
     let section = "9112, 3.2.4";
     attacks.check("*", section, "GET * HTTP/1.1\r\nHost: books\r\n\r\n", star).await;
-    // What follows a CONNECT is meant for a tunnel, and never for the proxy.
-    let connect = "CONNECT evil:443 HTTP/1.1\r\nHost: evil:443\r\n\r\n";
-    let refused = Refused(&[400, 403, 405, 501]);
-    attacks.check("CONNECT", "9110, 9.3.6", connect, refused).await;
     let old = "GET /t\r\n\r\n";
     attacks.check("HTTP/0.9", "9112, 3", old, Refused(&[400, 505])).await;
     let preface = "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n";

@@ -1,8 +1,8 @@
 //! Upgrades (RFC 9110, section 7.8): after 101 the connection is a tunnel.
 
 use crate::group::Group;
-use crate::script::Step::{Await, Close, End, HalfClose, Message, Read, Reset, Signal};
-use crate::script::{Step, send};
+use crate::script::Step::{Await, Close, End, HalfClose, Head, Message, Read, Reset, Signal};
+use crate::script::{Case, Step, send};
 
 const UPGRADE: &str = "GET /socket HTTP/1.1\r\nHost: books\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -58,12 +58,9 @@ async fn an_upgraded_connection_is_a_tunnel_both_ways() {
 async fn bytes_right_behind_a_head_belong_to_the_tunnel() {
     let mut group = Group::start().await;
     let section = "9110, 7.8";
-    let client = vec![send(format!("{UPGRADE}early")), Message, send("late"), Read(2), Close];
-    let origin = vec![Message, Read(5), send(SWITCHED), Read(4), send("ok"), End];
-    group.same("behind the request, read before 101", section, client, origin).await;
     let client = vec![send(format!("{UPGRADE}early")), Message, Read(2), Close];
     let origin = vec![Message, send(SWITCHED), Read(5), send("ok"), End];
-    group.same("behind the request, read after 101", section, client, origin).await;
+    group.same("behind the request", section, client, origin).await;
     let client = vec![send(UPGRADE), Message, Read(5), send("ok"), Close];
     let origin = vec![Message, send(format!("{SWITCHED}early")), Read(2), End];
     group.same("behind 101", section, client, origin).await;
@@ -101,9 +98,32 @@ async fn an_upgrade_that_is_refused_leaves_http() {
         let origin = vec![Message, send(refusal), Message, send(OK)];
         group.same(refusal, section, client, origin).await;
     }
+    // What follows is a tunnel's only once the origin has agreed.
+    let client = vec![send(format!("{UPGRADE}{get}")), Message, Message];
+    let origin = vec![Message, send(OK), Message, send(OK)];
+    group.same("refused, and another request behind it", section, client, origin).await;
     // The recorder records what a tunnel hides from it; it never starts one by itself, and an origin that switches unasked fails.
     let client = vec![send(get), Message, End];
     let origin = vec![Message, send(format!("{SWITCHED}tunnel")), Close];
     group.first("101 unasked", "9110, 15.2.2", client, origin, &["answer 502", "ended"]).await;
+    group.finish().await;
+}
+
+/// A reverse proxy may know no CONNECT; if it does, the service gets it, and no address that the request names.
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_is_refused_or_for_the_service() {
+    let mut group = Group::start().await;
+    group.unreached_max = 1;
+    let connect = "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n";
+    let client = vec![send(connect), Head, send("ping"), Read(4), Close];
+    let origin = vec![Head, send("HTTP/1.1 200 OK\r\n\r\n"), Read(4), send("pong"), End];
+    let case = Case { name: "CONNECT", section: "9110, 9.3.6", client, origin };
+    let direct = case.play(group.origin.local_addr().unwrap(), &group.origin).await;
+    let through = group.through(&case).await;
+    let refused = ["answer 400", "answer 403", "answer 405", "answer 501"];
+    if through != direct && !through.client.first().is_some_and(|first| refused.contains(&&**first))
+    {
+        group.fail(&case, &format!("  direct  {direct:?}\n  through {through:?}\n"));
+    }
     group.finish().await;
 }
