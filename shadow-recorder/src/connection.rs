@@ -3,8 +3,8 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tower::Service;
@@ -40,7 +39,6 @@ const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 /// What answers the requests of a connection, behind its front.
 pub(crate) trait Inner:
     Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
-    + Clone
     + Send
     + 'static
 {
@@ -48,7 +46,6 @@ pub(crate) trait Inner:
 
 impl<S> Inner for S where
     S: Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
-        + Clone
         + Send
         + 'static
 {
@@ -92,7 +89,7 @@ impl<S: Inner> Connection<S> {
             // `patience` in its place.
             .header_read_timeout(None)
             .auto_date_header(false)
-            .serve_connection(io, TowerToHyperService::new(service))
+            .serve_connection(io, Served(Mutex::new(service)))
             .with_upgrades();
         let mut server = pin!(server);
         let mut watch = Watch::new(patience, false);
@@ -152,7 +149,7 @@ impl<S: Inner> Connection<S> {
             .auto_date_header(false)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .serve_connection(io, TowerToHyperService::new(service));
+            .serve_connection(io, Served(Mutex::new(service)));
         let mut server = pin!(server);
         let mut watch = Watch::new(patience, true);
         poll_fn(|context| {
@@ -173,6 +170,19 @@ impl<S: Inner> Connection<S> {
             }
         })
         .await;
+    }
+}
+
+/// The service as hyper asks it. It is always ready, and so need not be cloned for each request as hyper-util's adapter does.
+struct Served<S>(Mutex<Front<S>>);
+
+impl<S: Inner> hyper::service::Service<Request<Incoming>> for Served<S> {
+    type Response = <Front<S> as Service<Request<Incoming>>>::Response;
+    type Error = NoAnswer;
+    type Future = <Front<S> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).call(request)
     }
 }
 

@@ -48,14 +48,12 @@ pub(crate) struct Routes {
 }
 
 /// Serves one connection of the service.
-#[derive(Clone)]
 pub(crate) struct Egress {
     routes: Arc<Routes>,
     pair: Pair,
-    targets: Arc<Mutex<HashMap<String, Target>>>,
+    targets: HashMap<String, Target>,
 }
 
-#[derive(Clone)]
 enum Target {
     Upstream(Stack),
     Unknown(HopByHop<Forward>),
@@ -65,24 +63,22 @@ type Answering = BoxFuture<'static, Result<Response<Tee<Answer>>, NoAnswer>>;
 
 impl Egress {
     pub(crate) fn new(routes: Arc<Routes>, pair: Pair) -> Self {
-        Self { routes, pair, targets: Arc::default() }
+        Self { routes, pair, targets: HashMap::new() }
     }
 
-    fn target(&self, name: &str) -> Option<Target> {
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = targets.get(name) {
-            return Some(target.clone());
+    fn target(&mut self, name: &str) -> Option<&mut Target> {
+        if self.targets.contains_key(name) {
+            return self.targets.get_mut(name);
         }
         let target = match self.routes.by_host.get(name) {
             Some(route) => Target::Upstream(route.stack(&self.pair)),
             None => Target::Unknown(self.unknown_target(name)?),
         };
         // Rarely reached; the connections that this ends are idle or finish what they have begun.
-        if targets.len() >= UNKNOWN_MAX + self.routes.by_host.len() {
-            targets.clear();
+        if self.targets.len() >= UNKNOWN_MAX + self.routes.by_host.len() {
+            self.targets.clear();
         }
-        targets.insert(name.to_owned(), target.clone());
-        Some(target)
+        Some(self.targets.entry(name.to_owned()).or_insert(target))
     }
 
     fn unknown_target(&self, name: &str) -> Option<HopByHop<Forward>> {
@@ -94,7 +90,7 @@ impl Egress {
         Some(HopByHop { inner: Forward::new(pinned, Arc::clone(&self.pair.link), Host::Kept) })
     }
 
-    fn route(&self, request: Request<Incoming>) -> Answering {
+    fn route(&mut self, request: Request<Incoming>) -> Answering {
         let Some(name) = named(&request) else { return own(StatusCode::BAD_REQUEST) };
         let is_proxy = request.uri().authority().is_some();
         let is_known = self.routes.by_host.contains_key(&name);
@@ -114,8 +110,8 @@ impl Egress {
             (_, true) => {}
         }
         match self.target(&name) {
-            Some(Target::Upstream(mut stack)) => stack.call(request).boxed(),
-            Some(Target::Unknown(mut forward)) => {
+            Some(Target::Upstream(stack)) => stack.call(request).boxed(),
+            Some(Target::Unknown(forward)) => {
                 let answer = forward.call(request.map(Tee::uncopied));
                 async move { Ok(answer.await?.map(Tee::uncopied)) }.boxed()
             }

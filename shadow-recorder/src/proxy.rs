@@ -151,8 +151,9 @@ impl Terms {
         tunnels: bool,
         lifetime: &Lifetime,
     ) {
-        let (link, metrics) = (Arc::clone(&pair.link), self.metrics.clone());
-        let service = Front { inner, tunnels, link, metrics };
+        let link = Arc::clone(&pair.link);
+        let requests_refused = self.metrics.requests_refused.clone();
+        let service = Front { inner, tunnels, link, requests_refused };
         let connection = Connection { stream, pair, service, patience: self.patience };
         let lifetime_of_it = lifetime.clone();
         lifetime.tasks.spawn(async move { connection.run(&lifetime_of_it).await });
