@@ -42,6 +42,7 @@ pub(crate) fn clients_stack(capture: &Arc<Capture>, recorder: &Recorder) -> Stac
             inner,
             side: Side::Clients,
             capture: Arc::clone(capture),
+            unrecorded: None,
         }))
         .layer(layer_fn(|inner| HopByHop { inner }))
         .service(Forward::new(service, Host::Kept, recorder.connect_timeout, SERVICE_IDLE_MAX))
@@ -60,6 +61,7 @@ pub(crate) fn upstream_stack(
             inner,
             side: Side::Upstream(upstream.name.as_str().into()),
             capture: Arc::clone(capture),
+            unrecorded: None,
         }))
         .layer(layer_fn(|inner| HopByHop { inner }))
         .service(Forward::new(to, Host::Own, recorder.connect_timeout, UPSTREAM_IDLE_MAX))
