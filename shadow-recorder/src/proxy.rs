@@ -84,6 +84,7 @@ impl Route {
                 inner,
                 side: self.side.clone(),
                 capture: Arc::clone(&self.capture),
+                unrecorded: None,
             }))
             .layer(layer_fn(|inner| HopByHop { inner }))
             .service(Forward::new(pinned, Arc::clone(&pair.link), self.host.clone()))

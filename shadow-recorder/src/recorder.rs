@@ -20,11 +20,12 @@ use crate::config::egress::Unknown;
 use crate::config::recorder::Upstream;
 use crate::config::sidecar::Config;
 use crate::egress::Routes;
+use crate::key_reader::KeyReader;
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
 use crate::proxy::{self, Entry, Route, Terms};
 use crate::record::caught;
-use crate::segment::{self, Header, Redaction, Sampling};
+use crate::segment::{self, Header, Redaction};
 use crate::spool::{Spool, SpoolError};
 use crate::tls::{Tls, TlsError};
 use crate::upload::{Upload, Uploaded};
@@ -66,7 +67,7 @@ pub enum BindError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A thread could not be started.
-    #[error("cannot start the writer's thread")]
+    #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     /// A task that must live as long as the recorder ended before it.
     #[error("the {0} failed; what it held is lost")]
@@ -80,6 +81,8 @@ pub struct Summary {
     pub observed: u64,
     /// Exchanges on disk or in the store.
     pub recorded: u64,
+    /// Exchanges that the sampling left out.
+    pub sampled_out: u64,
     /// Exchanges that passed unrecorded, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Segments committed to the store.
@@ -184,7 +187,9 @@ impl Recorder {
         let Self { config, clients, upstreams, tls, by_host, proxy, admin, spool } = self;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let (capture, events) = Capture::new(limits(&config), metrics.clone());
+        let keys = keys(&config).map_err(RunError::Thread)?;
+        let sampling = config.recorder.sampling.clone();
+        let (capture, events) = Capture::new(limits(&config), sampling, keys, metrics.clone());
         let end = CancellationToken::new();
         let admin = admin.map(|listener| {
             let (draining, end) = (shutdown.clone(), end.clone());
@@ -272,7 +277,7 @@ async fn drain(capture: &Arc<Capture>, inbound: &Lifetime, egress: &Lifetime, co
     while capture.open_count() > 0 && Instant::now() < cut_until {
         tokio::time::sleep(SWEEP).await;
     }
-    capture.give_up();
+    capture.give_up_all();
 }
 
 async fn finish_writing(
@@ -358,11 +363,23 @@ fn limits(config: &Config) -> Limits {
     let recorder = &config.recorder;
     Limits {
         linger: recorder.linger,
+        head_bytes_max: recorder.head_bytes_max,
         body_bytes_max: recorder.body_bytes_max,
         memory_bytes_max: recorder.memory_bytes_max,
+        calls_max: recorder.calls_max,
         exchanges_open_max: recorder.exchanges_open_max,
         queue_exchanges_max: recorder.queue_exchanges_max,
     }
+}
+
+/// Starts to read business keys, where they are configured.
+fn keys(config: &Config) -> io::Result<Option<KeyReader>> {
+    let recorder = &config.recorder;
+    let Some(exchange) = recorder.business_key.clone() else { return Ok(None) };
+    let upstreams = config.upstreams.iter();
+    let upstreams = upstreams.filter_map(|u| Some((u.name.clone(), u.business_key.clone()?)));
+    let (bytes_max, bodies_max) = (recorder.body_bytes_max, recorder.queue_exchanges_max);
+    KeyReader::start(exchange, upstreams, bytes_max, bodies_max).map(Some)
 }
 
 fn pace(config: &Config) -> Pace {
@@ -404,7 +421,7 @@ fn header(config: &Config) -> Header {
             .iter()
             .map(|upstream| (upstream.name.clone(), address(&upstream.forward_to)))
             .collect(),
-        sampling: Sampling { rule: "everything".into() },
+        sampling: config.recorder.sampling.rule(),
         redaction: Redaction { headers_dropped: redact::headers_dropped() },
     }
 }
@@ -414,6 +431,7 @@ fn summary(capture: &Capture, outcome: Outcome, uploaded: Uploaded) -> Summary {
     Summary {
         observed: capture.account.observed(),
         recorded: outcome.recorded,
+        sampled_out: outcome.sampled_out,
         dropped: dropped.collect(),
         segments_committed: uploaded.committed,
         segments_left: uploaded.left,
