@@ -14,6 +14,10 @@ use tokio::net::TcpStream;
 
 use crate::link::Link;
 
+/// What hyper's server says to a client that waits for leave as soon as its body is asked for. Only the service can give leave: it is
+/// swallowed, and the service's own passes as an interim answer.
+const HYPERS_LEAVE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// The socket of a client.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
@@ -92,6 +96,9 @@ impl AsyncWrite for ClientIo {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_flushed && bytes == HYPERS_LEAVE {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         if self.link.has_interim() && self.is_flushed {
             ready!(self.poll_interim(context))?;
         }
@@ -105,6 +112,9 @@ impl AsyncWrite for ClientIo {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.is_flushed && slices.first().is_some_and(|slice| **slice == *HYPERS_LEAVE) {
+            return Poll::Ready(Ok(HYPERS_LEAVE.len()));
+        }
         if self.link.has_interim() && self.is_flushed {
             ready!(self.poll_interim(context))?;
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml_span::value::{Table as TomlTable, Value, ValueInner};
 
+pub mod egress;
 pub mod recorder;
 pub mod sidecar;
 mod table;
@@ -16,8 +17,8 @@ mod table;
 pub use table::{At, Table, parse_duration, parse_regex};
 
 /// The sections of `shadow.toml`, whichever program reads them.
-const SECTIONS: [&str; 7] =
-    ["service", "store", "recorder", "upstream", "ledger", "replay", "certify"];
+const SECTIONS: [&str; 8] =
+    ["service", "store", "recorder", "upstream", "egress", "ledger", "replay", "certify"];
 
 /// Reads an environment variable; a parameter, so that tests need no process-wide state.
 pub type Environment = fn(&str) -> Option<String>;

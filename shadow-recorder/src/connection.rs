@@ -5,49 +5,64 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::client_io::ClientIo;
-use crate::forward::HEADER_FIELDS_MAX;
+use crate::forward::{Answer, HEADER_FIELDS_MAX};
 use crate::front::Front;
-use crate::link::{Link, Tunnel};
+use crate::lifetime::{Lifetime, Member, News};
+use crate::link::{End, Link, Tunnel};
 use crate::patience::{self, Patience};
 use crate::pinned::{Drivers, NoAnswer};
-use crate::proxy::{Lifetime, Stack};
+use crate::proxy::Pair;
+use crate::relay::Relays;
+use crate::tee::Tee;
 
 /// How a client that knows that its server speaks HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Between two looks at a preface that has come in part.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
-/// Connections stay open this long after the signal to stop, for requests that are already on their way.
-const QUIET: Duration = Duration::from_millis(250);
 /// Streams of one HTTP/2 connection at once.
 const STREAMS_MAX: u32 = 256;
 /// The fields of one HTTP/2 request: 64 KiB, as HTTP/1 heads have in practice.
 const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 
-/// The stack of one client connection.
-pub(crate) type Service = Front<Stack>;
+/// What answers the requests of a connection, behind its front.
+pub(crate) trait Inner:
+    Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Inner for S where
+    S: Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// A client's connection before its first request.
-pub(crate) struct Connection {
+pub(crate) struct Connection<S> {
     pub(crate) stream: TcpStream,
-    pub(crate) link: Arc<Link>,
-    pub(crate) drivers: Arc<Drivers>,
-    pub(crate) service: Service,
+    pub(crate) pair: Pair,
+    pub(crate) service: Front<S>,
     pub(crate) patience: patience::Limits,
 }
 
-impl Connection {
+impl<S: Inner> Connection<S> {
     /// Serves until both sides are done, or the lifetime ends.
     pub(crate) async fn run(self, lifetime: &Lifetime) {
         // Fails only on a connection that is gone already.
@@ -55,8 +70,8 @@ impl Connection {
         let preface = tokio::time::timeout(self.patience.head_timeout, is_http2(&self.stream));
         let is_http2 = tokio::select! {
             said = preface => said,
-            () = lifetime.stop_after(QUIET) => return,
-            () = lifetime.cut.cancelled() => return,
+            // Of a connection without a request nothing is lost.
+            () = lifetime.ending() => return,
         };
         match is_http2 {
             Ok(Ok(true)) => self.serve_http2(lifetime).await,
@@ -67,7 +82,7 @@ impl Connection {
     }
 
     async fn serve_http1(self, lifetime: &Lifetime) {
-        let Self { stream, link, drivers, service, patience } = self;
+        let Self { stream, pair: Pair { link, drivers }, service, patience } = self;
         let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&link)));
         let server = http1::Builder::new()
             // A client that has sent its request may close its half and still await the answer.
@@ -80,36 +95,44 @@ impl Connection {
             .serve_connection(io, TowerToHyperService::new(service))
             .with_upgrades();
         let mut server = pin!(server);
-        let mut patience = Patience::new(patience, false);
-        let (mut stopping, mut cut) =
-            (pin!(lifetime.stop_after(QUIET).fuse()), pin!(lifetime.cut.cancelled()));
-        let mut stopped = false;
+        let mut watch = Watch::new(patience, false);
+        let (mut relays, mut has_ended) = (Relays::new(), false);
         poll_fn(|context| {
+            relays.run(context);
             loop {
-                match server.as_mut().poll(context) {
-                    Poll::Ready(outcome) => {
-                        let reset = outcome.is_err_and(|error| is_reset(&error));
-                        link.reset.fetch_or(reset, Relaxed);
-                        return Poll::Ready(());
-                    }
-                    Poll::Pending => {}
+                let idle_end =
+                    relays.service().is_some_and(|mut context| drivers.poll(&mut context))
+                        && !link.is_busy();
+                if link.has_interim() {
+                    relays.wake_client();
+                }
+                if let Some(mut context) = relays.client()
+                    && let Poll::Ready(outcome) = server.as_mut().poll(&mut context)
+                {
+                    let reset = outcome.is_err_and(|error| is_reset(&error));
+                    link.reset.fetch_or(reset, Relaxed);
+                    return Poll::Ready(());
                 }
                 if link.client_gone.load(Relaxed) {
                     return Poll::Ready(());
                 }
-                let service_ended = drivers.poll(context);
-                if link.has_interim() {
-                    continue;
+                let ends = !has_ended && link.client_ended.load(Relaxed);
+                has_ended |= ends;
+                if drivers.has_new() || ends {
+                    relays.wake_service();
                 }
-                let stop = !stopped && stopping.as_mut().poll(context).is_ready();
-                if stop || service_ended && !stopped && !link.is_busy() {
-                    stopped = true;
+                let outlook = watch.look(lifetime, &link, context);
+                if outlook == Outlook::Over {
+                    return Poll::Ready(());
+                }
+                // A connection that the service ended between two requests ends for the client as well, unless the next is here.
+                if outlook == Outlook::Ends || idle_end && !link.is_busy() {
                     server.as_mut().graceful_shutdown();
-                    continue;
+                    relays.wake_client();
                 }
-                let is_over = patience.poll_expired(&link, context).is_ready()
-                    || cut.as_mut().poll(context).is_ready();
-                return if is_over { Poll::Ready(()) } else { Poll::Pending };
+                if relays.rest(context) {
+                    return Poll::Pending;
+                }
             }
         })
         .await;
@@ -122,7 +145,7 @@ impl Connection {
     }
 
     async fn serve_http2(self, lifetime: &Lifetime) {
-        let Self { stream, link, drivers, service, patience } = self;
+        let Self { stream, pair: Pair { link, drivers }, service, patience } = self;
         let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&link)));
         let server = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -131,42 +154,80 @@ impl Connection {
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
             .serve_connection(io, TowerToHyperService::new(service));
         let mut server = pin!(server);
-        let mut patience = Patience::new(patience, true);
-        let (mut stopping, mut cut) =
-            (pin!(lifetime.stop_after(QUIET).fuse()), pin!(lifetime.cut.cancelled()));
-        let mut stopped = false;
+        let mut watch = Watch::new(patience, true);
         poll_fn(|context| {
+            let mut service_ended = drivers.poll(context);
             loop {
                 if server.as_mut().poll(context).is_ready() {
                     return Poll::Ready(());
                 }
-                let service_ended = drivers.poll(context);
-                let stop = !stopped && stopping.as_mut().poll(context).is_ready();
-                if (stop || service_ended) && !stopped {
-                    stopped = true;
-                    server.as_mut().graceful_shutdown();
-                    continue;
+                let ends = std::mem::take(&mut service_ended);
+                match watch.look(lifetime, &link, context) {
+                    Outlook::Over => return Poll::Ready(()),
+                    outlook if ends || outlook == Outlook::Ends => {
+                        server.as_mut().graceful_shutdown();
+                    }
+                    _ if drivers.has_new() => service_ended = drivers.poll(context),
+                    _ => return Poll::Pending,
                 }
-                let is_over = patience.poll_expired(&link, context).is_ready()
-                    || cut.as_mut().poll(context).is_ready();
-                return if is_over { Poll::Ready(()) } else { Poll::Pending };
             }
         })
         .await;
     }
 }
 
-/// Carries bytes both ways until both ends are done.
+/// What a connection is to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outlook {
+    /// Go on.
+    Open,
+    /// End after what it has begun.
+    Ends,
+    /// End at once.
+    Over,
+}
+
+/// Hears of the lifetime and looks after the client's patience.
+struct Watch {
+    patience: Patience,
+    member: Option<Member>,
+}
+
+impl Watch {
+    fn new(limits: patience::Limits, is_http2: bool) -> Self {
+        Self { patience: Patience::new(limits, is_http2, Instant::now()), member: None }
+    }
+
+    fn look(&mut self, lifetime: &Lifetime, link: &Link, context: &Context<'_>) -> Outlook {
+        let member = self.member.get_or_insert_with(|| lifetime.join(context));
+        match member.news() {
+            Some(News::Stop) => Outlook::Ends,
+            Some(News::Cut) => Outlook::Over,
+            Some(News::Beat) if self.patience.is_expired(link, Instant::now()) => Outlook::Over,
+            Some(News::Beat) | None => Outlook::Open,
+        }
+    }
+}
+
+/// Carries bytes both ways until both ends are done. How it ends is for both to see.
 async fn pass(tunnel: Tunnel, drivers: &Drivers) {
-    let mut service = pin!(tunnel.service);
-    // hyper hands the connection over when it is polled.
-    let service = poll_fn(|context| {
-        drivers.poll(context);
-        service.as_mut().poll(context)
-    });
-    let (Ok(client), Ok(service)) = (tunnel.client.await, service.await) else { return };
-    // How it ends is for both ends to see.
-    let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(service)).await;
+    let Ok(client) = tunnel.client.await else { return };
+    let mut client = TokioIo::new(client);
+    match tunnel.service {
+        End::Connected(mut stream) => {
+            let _ = copy_bidirectional(&mut client, &mut stream).await;
+        }
+        End::Upgraded(service) => {
+            let mut service = pin!(service);
+            // hyper hands the connection over when it is polled.
+            let service = poll_fn(|context| {
+                drivers.poll(context);
+                service.as_mut().poll(context)
+            });
+            let Ok(service) = service.await else { return };
+            let _ = copy_bidirectional(&mut client, &mut TokioIo::new(service)).await;
+        }
+    }
 }
 
 /// Returns whether the client begins as HTTP/2 does. Takes nothing from the connection.
@@ -190,13 +251,4 @@ fn is_reset(error: &hyper::Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-impl Lifetime {
-    /// Is ready `pause` after the signal to stop.
-    async fn stop_after(&self, pause: Duration) {
-        let stop: &CancellationToken = &self.stop;
-        stop.cancelled().await;
-        tokio::time::sleep(pause).await;
-    }
 }

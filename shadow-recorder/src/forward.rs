@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
@@ -14,9 +16,9 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use crate::hop_by_hop;
-use crate::link::{Link, Tunnel};
+use crate::link::{End, Link, Tunnel};
 use crate::pinned::{NoAnswer, Pinned};
-use crate::sent::{Leave, Sent};
+use crate::sent::Sent;
 use crate::tee::Tee;
 
 /// Fields that a head may have: what a service with generous limits accepts.
@@ -75,13 +77,13 @@ impl Inner {
         mut request: Request<Tee<Incoming>>,
     ) -> Result<Response<Answer>, NoAnswer> {
         address(&self.host, &mut request);
-        let leave = self.listen_for_interim(&mut request);
+        self.pass_interim(&mut request);
         let upgrade = wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
-        let request = request.map(|body| Sent::new(body, Arc::clone(&self.link), leave));
+        let request = request.map(|body| Sent::new(body, Arc::clone(&self.link)));
         match self.pinned.send(request).await {
             Ok(mut response) => match (upgrade, is_upgraded(&response)) {
                 (Some(client), true) => {
-                    let service = hyper::upgrade::on(&mut response);
+                    let service = End::Upgraded(hyper::upgrade::on(&mut response));
                     self.link.upgrade(Tunnel { client, service });
                     Ok(response.map(Either::Left))
                 }
@@ -90,43 +92,40 @@ impl Inner {
                 (_, false) if !is_plainly_framed(&response) => {
                     Ok(own_answer(StatusCode::BAD_GATEWAY))
                 }
-                (_, false) => Ok(response.map(Either::Left)),
-            },
-            Err(error) => match error.status() {
-                Some(status) => {
-                    // At this level because an outage of the service would flood the log; the counter is the alarm.
-                    tracing::debug!(
-                        error = format!("{:#}", anyhow::Error::new(error)),
-                        "no answer"
-                    );
-                    Ok(own_answer(status))
+                (_, false) => {
+                    frame_once(response.headers_mut());
+                    Ok(response.map(Either::Left))
                 }
-                None => Err(error),
             },
+            Err(error) => self.unanswered(error).await,
         }
     }
 
-    /// Passes interim answers on; returns what the body waits for where the client waits for leave to send it.
-    fn listen_for_interim(&self, request: &mut Request<Tee<Incoming>>) -> Option<Arc<Leave>> {
-        if request.version() != Version::HTTP_11 {
-            return None;
+    async fn unanswered(&self, error: NoAnswer) -> Result<Response<Answer>, NoAnswer> {
+        if let Some(status) = error.status() {
+            // At this level because an outage of the service would flood the log; the counter is the alarm.
+            tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "no answer");
+            return Ok(own_answer(status));
         }
-        let waits = request
-            .headers()
-            .get(EXPECT)
-            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let leave = waits.then(Arc::<Leave>::default);
-        let (link, given) = (Arc::clone(&self.link), leave.clone());
-        hyper::ext::on_informational(request, move |interim| match (&given, interim.status()) {
-            // hyper tells the client when the body is first read.
-            (Some(leave), StatusCode::CONTINUE) => leave.give(),
-            (_, status) => {
-                let mut headers = interim.headers().clone();
-                hop_by_hop::strip_interim(&mut headers);
-                link.push_interim(status, &headers);
-            }
+        if self.link.has_interim() {
+            // The client's connection ends with the error; what was said before is to be sent first.
+            tokio::task::yield_now().await;
+        }
+        Err(error)
+    }
+
+    /// Passes interim answers on as they come, `100 Continue` among them (RFC 9110, section 15.2).
+    fn pass_interim(&self, request: &mut Request<Tee<Incoming>>) {
+        // HTTP/1.0 knows none, and hyper has none of HTTP/2's.
+        if request.version() != Version::HTTP_11 {
+            return;
+        }
+        let link = Arc::clone(&self.link);
+        hyper::ext::on_informational(request, move |interim| {
+            let mut headers = interim.headers().clone();
+            hop_by_hop::strip_interim(&mut headers);
+            link.push_interim(interim.status(), &headers);
         });
-        leave
     }
 }
 
@@ -166,6 +165,20 @@ fn wants_upgrade<B>(request: &Request<B>) -> bool {
 /// Returns whether both sides left HTTP with this answer.
 fn is_upgraded(response: &Response<Incoming>) -> bool {
     response.extensions().get::<hyper::upgrade::OnUpgrade>().is_some()
+}
+
+/// States the length once: hyper accepts `5, 5`, and a length beside `chunked`, and would pass them on (RFC 9112, section 6.3).
+fn frame_once(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(length), second) = (lengths.next(), lengths.next()) else { return };
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    } else if second.is_some() || length.as_bytes().contains(&b',') {
+        let first = length.to_str().unwrap_or_default().split(',').next().unwrap_or_default();
+        if let Ok(length) = HeaderValue::from_str(first.trim()) {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+    }
 }
 
 /// Returns whether the body is framed by its length, by `chunked` alone, or by the end of the connection.

@@ -6,8 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::uri::Authority;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
@@ -21,6 +20,8 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 pub(crate) struct Front<S> {
     pub(crate) inner: S,
+    /// Whether `CONNECT` may be asked for.
+    pub(crate) tunnels: bool,
     pub(crate) link: Arc<Link>,
     pub(crate) metrics: Metrics,
 }
@@ -39,7 +40,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let in_progress = Some(self.link.begin());
-        if let Some(status) = refusal(&request) {
+        if let Some(status) = refusal(&request, self.tunnels) {
             self.metrics.requests_refused.inc();
             return Answering { answer: None, refused: Some(status), in_progress };
         }
@@ -48,7 +49,15 @@ where
 }
 
 /// Says whether a request is refused. What hyper's parser refuses never comes here.
-fn refusal<B>(request: &Request<B>) -> Option<StatusCode> {
+fn refusal<B>(request: &Request<B>, tunnels: bool) -> Option<StatusCode> {
+    let is_connect = request.method() == Method::CONNECT;
+    if is_connect && !tunnels {
+        return Some(StatusCode::NOT_IMPLEMENTED);
+    }
+    // A target that is an authority alone is for CONNECT (RFC 9112, section 3.2.3).
+    if request.uri().authority().is_some() && request.uri().scheme().is_none() && !is_connect {
+        return Some(StatusCode::BAD_REQUEST);
+    }
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -77,9 +86,18 @@ fn refusal<B>(request: &Request<B>) -> Option<StatusCode> {
     }
 }
 
-/// Returns whether a `Host` names a host, or nothing as RFC 9110 allows for targets that have none.
+/// Returns whether a `Host` is `host [":" port]` (RFC 9110, section 7.2); it is empty for targets that have no authority.
+// By hand, because parsing into an authority copies it, for every request.
 fn is_host(value: &[u8]) -> bool {
-    value.is_empty() || !value.contains(&b'@') && Authority::try_from(value).is_ok()
+    let bracket = value.iter().rposition(|byte| *byte == b']');
+    let colon = value.iter().rposition(|byte| *byte == b':');
+    let port = colon.filter(|colon| bracket.is_none_or(|bracket| bracket < *colon));
+    let (host, port) = value.split_at(port.unwrap_or(value.len()));
+    let in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let is_literal = host.first() == Some(&b'[') && host.last() == Some(&b']');
+    let is_name = host.iter().all(in_host)
+        || is_literal && host.iter().all(|byte| in_host(byte) || b":[]".contains(byte));
+    is_name && port.iter().skip(1).all(u8::is_ascii_digit)
 }
 
 pin_project! {
@@ -158,7 +176,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let refused = refusal(&request.body(()).unwrap()).map(|status| status.as_u16());
+        let refused = refusal(&request.body(()).unwrap(), false).map(|status| status.as_u16());
         assert_eq!(refused, expect, "{version:?} {fields:?}");
     }
 
@@ -170,7 +188,7 @@ mod tests {
         check(v, &[("host", "")], None);
         check(v, &[], Some(400));
         check(v, &[("host", "a"), ("host", "a")], Some(400));
-        for bad in ["a b", "user@a", "a/b", "a,b", "a:b"] {
+        for bad in ["a b", "user@a", "a/b", "a:b", "a:1:2", "[::1", "a]", "::1", "\u{e4}"] {
             check(v, &[("host", bad)], Some(400));
         }
         check(Version::HTTP_10, &[], None);

@@ -8,14 +8,20 @@ use std::task::{Context, Poll};
 use futures_util::TryFutureExt;
 use futures_util::future::MapOk;
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{Request, Response, StatusCode, Version};
 use tower::Service;
 
+use crate::trace_context::{TRACEPARENT, TRACESTATE};
+
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// These cannot be named away: they frame and route the message, and tell the service which exchange it works for.
+const KEPT: [HeaderName; 4] = [CONTENT_LENGTH, HOST, TRACEPARENT, TRACESTATE];
 
 /// Removes hop-by-hop fields from requests and answers.
 #[derive(Clone, Debug)]
@@ -149,12 +155,7 @@ fn strip(headers: &mut HeaderMap, kept: Kept) {
 }
 
 fn remove_hops(headers: &mut HeaderMap, named: &[String]) {
-    // Content-Length and Host cannot be named away: they frame and route the message.
-    let hop = |name: &HeaderName| {
-        is_hop_by_hop(name, named)
-            && *name != http::header::CONTENT_LENGTH
-            && *name != http::header::HOST
-    };
+    let hop = |name: &HeaderName| is_hop_by_hop(name, named) && !KEPT.contains(name);
     if !headers.keys().any(hop) {
         return;
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Buf, BufMut, BytesMut};
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use tokio::net::TcpStream;
 
 /// Interim answers that wait for a client that does not read; more are dropped, as RFC 9110 allows for all but 101.
 const INTERIM_BYTES_MAX: usize = 64 << 10;
@@ -50,7 +51,16 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub(crate) client: OnUpgrade,
-    pub(crate) service: OnUpgrade,
+    pub(crate) service: End,
+}
+
+/// The end of a tunnel that is not the client's.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The service agreed to another protocol.
+    Upgraded(OnUpgrade),
+    /// The client asked for a connection.
+    Connected(TcpStream),
 }
 
 impl Link {

@@ -10,6 +10,7 @@
 //! | `shadow_recorder_copied_bytes` | gauge | bytes of body copies held in memory |
 //! | `shadow_recorder_upstream_calls_total{attribution}` | counter | upstream calls: `attributed`, `ambiguous`, `unattributed`, `late` |
 //! | `shadow_recorder_upstream_calls_dropped_total` | counter | upstream calls not recorded, with their exchange or alone |
+//! | `shadow_recorder_unseen_dependencies_total{kind}` | counter | requests of the service through the forward proxy that cannot be recorded: `connect`, `unknown_host`, `refused` |
 //! | `shadow_recorder_unanswered_total` | counter | requests that the service or an upstream did not answer, so that the proxy did |
 //! | `shadow_recorder_requests_refused_total` | counter | malformed requests that were refused and are no exchanges; the parser's own refusals are not among them |
 //! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated` |
@@ -42,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) copied_bytes: Gauge,
     upstream_calls: Family<Label, Counter>,
     pub(crate) upstream_calls_dropped: Counter,
+    unseen_dependencies: Family<Label, Counter>,
     pub(crate) unanswered: Counter,
     pub(crate) requests_refused: Counter,
     bodies_omitted: Family<Label, Counter>,
@@ -51,6 +53,17 @@ pub(crate) struct Metrics {
     pub(crate) segments_committed: Counter,
     pub(crate) segments_damaged: Counter,
     pub(crate) upload_failures: Counter,
+}
+
+/// Why a request of the service through the forward proxy is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unseen {
+    /// It asked for a connection, and nobody sees what passes there.
+    Connect,
+    /// It went to a system that is no configured upstream.
+    UnknownHost,
+    /// It was refused, because nothing unknown is to be called.
+    Refused,
 }
 
 impl Metrics {
@@ -68,6 +81,7 @@ impl Metrics {
         registry.register("copied_bytes", "Bytes of body copies held in memory", m.copied_bytes);
         registry.register("upstream_calls", "Upstream calls by what was known of their exchange", m.upstream_calls);
         registry.register("upstream_calls_dropped", "Upstream calls not recorded, with their exchange or alone", m.upstream_calls_dropped);
+        registry.register("unseen_dependencies", "Requests of the service through the forward proxy that cannot be recorded", m.unseen_dependencies);
         registry.register("unanswered", "Requests that the service or an upstream did not answer, so that the proxy did", m.unanswered);
         registry.register("requests_refused", "Malformed requests that were refused", m.requests_refused);
         registry.register("bodies_omitted", "Bodies not stored", m.bodies_omitted);
@@ -96,6 +110,16 @@ impl Metrics {
         self.upstream_calls.get_or_create_owned(&[("attribution", name)])
     }
 
+    /// Returns the counter of calls that cannot be recorded.
+    pub(crate) fn unseen(&self, kind: Unseen) -> Counter {
+        let name = match kind {
+            Unseen::Connect => "connect",
+            Unseen::UnknownHost => "unknown_host",
+            Unseen::Refused => "refused",
+        };
+        self.unseen_dependencies.get_or_create_owned(&[("kind", name)])
+    }
+
     /// Returns the counter of bodies omitted for a reason.
     pub(crate) fn omitted(&self, why: Omission) -> Counter {
         let name = match why {
@@ -120,6 +144,7 @@ mod tests {
         metrics.dropped(Reason::Disk).inc();
         metrics.calls(Attribution::Late).inc();
         metrics.omitted(Omission::Binary).inc();
+        metrics.unseen(Unseen::Connect).inc();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text

@@ -4,43 +4,58 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use crate::link::Link;
+use crate::forward::HEADER_FIELDS_MAX;
+use crate::proxy::Pair;
 use crate::sent::Sent;
 use crate::service_io::ServiceIo;
+use crate::tls::Tls;
 
 /// Where a connection goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) tls: Option<Tls>,
     pub(crate) connect_timeout: Duration,
 }
 
 /// The connections to services that one client connection drives, polled by its task.
 #[derive(Default)]
-pub(crate) struct Drivers(Mutex<Vec<BoxFuture<'static, ()>>>);
+pub(crate) struct Drivers {
+    running: Mutex<Vec<BoxFuture<'static, ()>>>,
+    is_new: AtomicBool,
+}
 
 impl Drivers {
     fn add(&self, driver: BoxFuture<'static, ()>) {
         self.lock().push(driver);
+        self.is_new.store(true, Relaxed);
+    }
+
+    /// Returns whether one was added that nothing wakes yet.
+    pub(crate) fn has_new(&self) -> bool {
+        self.is_new.load(Relaxed)
     }
 
     /// Polls each; returns whether there are some and none is left.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> bool {
+        self.is_new.store(false, Relaxed);
         let mut drivers = self.lock();
         let before = drivers.len();
         drivers.retain_mut(|driver| driver.poll_unpin(context).is_pending());
@@ -48,7 +63,7 @@ impl Drivers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<BoxFuture<'static, ()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,8 +113,7 @@ impl NoAnswer {
 /// The pinned connection.
 pub(crate) struct Pinned<B> {
     peer: Peer,
-    link: Arc<Link>,
-    drivers: Arc<Drivers>,
+    pair: Pair,
     http1: Mutex<Option<http1::SendRequest<Sent<B>>>>,
     // Several streams begin at once, and only one connects.
     http2: tokio::sync::Mutex<Option<http2::SendRequest<Sent<B>>>>,
@@ -111,8 +125,8 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    pub(crate) fn new(peer: Peer, link: Arc<Link>, drivers: Arc<Drivers>) -> Self {
-        Self { peer, link, drivers, http1: Mutex::default(), http2: tokio::sync::Mutex::default() }
+    pub(crate) fn new(peer: Peer, pair: Pair) -> Self {
+        Self { peer, pair, http1: Mutex::default(), http2: tokio::sync::Mutex::default() }
     }
 
     /// Sends a request, in the version of the client's.
@@ -141,23 +155,51 @@ where
                 },
             }
         }
-        let io = self.connect().await?;
-        let (mut sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_headers(crate::forward::HEADER_FIELDS_MAX)
-            .handshake(io)
-            .await
-            .map_err(NoAnswer::Broken)?;
-        self.drivers.add(connection.with_upgrades().map(drop).boxed());
+        let mut sender = match self.connect(false).await? {
+            Either::Left(plain) => self.begin_http1(plain).await?,
+            Either::Right(tls) => self.begin_http1(tls).await?,
+        };
         let response = sender.send_request(request).await.map_err(NoAnswer::Broken)?;
         Ok(self.keep(sender, response))
+    }
+
+    async fn begin_http1(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<http1::SendRequest<Sent<B>>, NoAnswer> {
+        let (sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .max_headers(HEADER_FIELDS_MAX)
+            .handshake(self.io(stream))
+            .await
+            .map_err(NoAnswer::Broken)?;
+        self.pair.drivers.add(connection.with_upgrades().map(drop).boxed());
+        Ok(sender)
+    }
+
+    async fn begin_http2(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<http2::SendRequest<Sent<B>>, NoAnswer> {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .handshake(self.io(stream))
+            .await
+            .map_err(NoAnswer::Broken)?;
+        self.pair.drivers.add(connection.map(drop).boxed());
+        Ok(sender)
+    }
+
+    fn io<S>(&self, stream: S) -> TokioIo<ServiceIo<S>> {
+        TokioIo::new(ServiceIo::new(stream, Arc::clone(&self.pair.link)))
     }
 
     /// Returns the connection of the request before, if it can take another.
     async fn idle(&self) -> Option<http1::SendRequest<Sent<B>>> {
         let mut sender = self.http1.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         // One that was half-closed for the request before takes no other.
-        if self.link.client_ended.load(Relaxed) || self.link.request_broke_off.load(Relaxed) {
+        if self.pair.link.client_ended.load(Relaxed)
+            || self.pair.link.request_broke_off.load(Relaxed)
+        {
             return None;
         }
         sender.ready().await.is_ok().then_some(sender)
@@ -182,25 +224,31 @@ where
         if let Some(sender) = kept.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
-        let io = self.connect().await?;
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .handshake(io)
-            .await
-            .map_err(NoAnswer::Broken)?;
-        self.drivers.add(connection.map(drop).boxed());
+        let sender = match self.connect(true).await? {
+            Either::Left(plain) => self.begin_http2(plain).await?,
+            Either::Right(tls) => self.begin_http2(tls).await?,
+        };
         *kept = Some(sender.clone());
         Ok(sender)
     }
 
-    async fn connect(&self) -> Result<TokioIo<ServiceIo<TcpStream>>, NoAnswer> {
-        let Peer { host, port, connect_timeout } = &self.peer;
-        let connecting = TcpStream::connect((host.as_str(), *port));
-        let connected = tokio::time::timeout(*connect_timeout, connecting).await;
-        let stream = connected
+    async fn connect(
+        &self,
+        is_http2: bool,
+    ) -> Result<Either<TcpStream, TlsStream<TcpStream>>, NoAnswer> {
+        let Peer { host, port, tls, connect_timeout } = &self.peer;
+        let connecting = async {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            // Fails only on a connection that is gone already.
+            let _ = stream.set_nodelay(true);
+            io::Result::Ok(match tls {
+                Some(tls) => Either::Right(tls.connect(stream, is_http2).await?),
+                None => Either::Left(stream),
+            })
+        };
+        tokio::time::timeout(*connect_timeout, connecting)
+            .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|source| NoAnswer::Connect { peer: format!("{host}:{port}"), source })?;
-        // Fails only on a connection that is gone already.
-        let _ = stream.set_nodelay(true);
-        Ok(TokioIo::new(ServiceIo::new(stream, Arc::clone(&self.link))))
+            .map_err(|source| NoAnswer::Connect { peer: format!("{host}:{port}"), source })
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::iter::zip;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,15 +16,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Naming;
 use crate::capture::{Capture, Limits};
+use crate::config::egress::Unknown;
+use crate::config::recorder::Upstream;
 use crate::config::sidecar::Config;
+use crate::egress::Routes;
+use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
-use crate::proxy::{self, Lifetime, Route};
+use crate::proxy::{self, Entry, Route, Terms};
 use crate::record::caught;
 use crate::segment::{self, Header, Redaction, Sampling};
 use crate::spool::{Spool, SpoolError};
+use crate::tls::{Tls, TlsError};
 use crate::upload::{Upload, Uploaded};
 use crate::writer::{Outcome, Pace, Writer};
-use crate::{admin, clock, redact};
+use crate::{admin, clock, patience, redact};
 
 /// How often exchanges are looked through for those that have lingered.
 const SWEEP: Duration = Duration::from_millis(10);
@@ -42,6 +48,14 @@ pub enum BindError {
         key: String,
         /// Why.
         source: io::Error,
+    },
+    /// An upstream cannot be reached by TLS.
+    #[error("[[upstream]] {name}")]
+    Tls {
+        /// The upstream.
+        name: String,
+        /// Why.
+        source: TlsError,
     },
     /// The spool cannot be used.
     #[error(transparent)]
@@ -88,7 +102,12 @@ impl Summary {
 pub struct Recorder {
     config: Config,
     clients: TcpListener,
-    upstreams: Vec<TcpListener>,
+    /// The upstreams' own listeners, by their place in the configuration.
+    upstreams: Vec<(usize, TcpListener)>,
+    /// How to reach the upstreams, in the order of the configuration.
+    tls: Vec<Option<Tls>>,
+    by_host: Option<TcpListener>,
+    proxy: Option<TcpListener>,
     admin: Option<TcpListener>,
     spool: Spool,
 }
@@ -97,15 +116,17 @@ impl Recorder {
     /// Binds every listener and takes the spool.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let clients = listen(config.recorder.listen, "[recorder] listen").await?;
-        let mut upstreams = Vec::new();
-        for upstream in &config.upstreams {
+        let (mut upstreams, mut tls) = (Vec::new(), Vec::new());
+        for (place, upstream) in config.upstreams.iter().enumerate() {
             let key = format!("[[upstream]] {} listen", upstream.name);
-            upstreams.push(listen(upstream.listen, &key).await?);
+            if let Some(listener) = listen_if(upstream.listen, &key).await? {
+                upstreams.push((place, listener));
+            }
+            tls.push(tls_to(upstream)?);
         }
-        let admin = match config.recorder.admin {
-            Some(address) => Some(listen(address, "[recorder] admin").await?),
-            None => None,
-        };
+        let by_host = listen_if(config.egress.by_host, "[egress] by_host").await?;
+        let proxy = listen_if(config.egress.proxy, "[egress] proxy").await?;
+        let admin = listen_if(config.recorder.admin, "[recorder] admin").await?;
         let mut spool = Spool::new(config.recorder.spool.clone());
         match spool.ready() {
             // A full disk is no reason to stand in the way of traffic; the writer tries again.
@@ -117,7 +138,7 @@ impl Recorder {
             }
             other => other?,
         }
-        Ok(Self { config, clients, upstreams, admin, spool })
+        Ok(Self { config, clients, upstreams, tls, by_host, proxy, admin, spool })
     }
 
     /// Returns the address where clients connect.
@@ -127,8 +148,10 @@ impl Recorder {
 
     /// Returns the addresses where the service reaches its upstreams, by name.
     pub fn upstream_addrs(&self) -> BTreeMap<String, SocketAddr> {
-        let names = self.config.upstreams.iter().map(|upstream| upstream.name.clone());
-        names.zip(self.upstreams.iter().map(local)).collect()
+        let named = |(place, listener): &(usize, TcpListener)| {
+            (self.config.upstreams[*place].name.clone(), local(listener))
+        };
+        self.upstreams.iter().map(named).collect()
     }
 
     /// Returns the address of the metrics.
@@ -136,18 +159,29 @@ impl Recorder {
         self.admin.as_ref().map(local)
     }
 
+    /// Returns every address where the recorder listens.
+    fn own_addrs(&self) -> Vec<SocketAddr> {
+        let egress = self.upstreams.iter().map(|(_, listener)| listener);
+        let others = [&self.by_host, &self.proxy, &self.admin].into_iter().flatten();
+        [&self.clients].into_iter().chain(egress).chain(others).map(local).collect()
+    }
+
     /// Names every listener with its address, for the log.
     fn listening(&self) -> String {
         let upstreams = self.upstream_addrs().into_iter().map(|(name, at)| format!(" {name}={at}"));
-        let admin = self.admin_addr().map(|at| format!(" [admin]={at}"));
-        format!("[clients]={}", self.addr()) + &upstreams.chain(admin).collect::<String>()
+        let others = [("by_host", &self.by_host), ("proxy", &self.proxy), ("admin", &self.admin)];
+        let others = others.into_iter().filter_map(|(name, listener)| {
+            listener.as_ref().map(|listener| format!(" [{name}]={}", local(listener)))
+        });
+        format!("[clients]={}", self.addr()) + &upstreams.chain(others).collect::<String>()
     }
 
     /// Runs until `shutdown`, then stops along the data path: no new connections, requests in progress within `grace`, late calls,
     /// the queue, the last segment, the store.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, RunError> {
         let listening = self.listening();
-        let Self { config, clients, upstreams, admin, spool } = self;
+        let own = self.own_addrs();
+        let Self { config, clients, upstreams, tls, by_host, proxy, admin, spool } = self;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let (capture, events) = Capture::new(limits(&config), metrics.clone());
@@ -170,12 +204,23 @@ impl Recorder {
             .map_err(RunError::Thread)?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&capture), end.clone()));
 
-        let (inbound, egress) = (Lifetime::new(), Lifetime::new());
-        let route = Route::to_service(&capture, &config.recorder);
-        inbound.tasks.spawn(proxy::serve(clients, route, inbound.clone()));
-        for (upstream, listener) in config.upstreams.iter().zip(upstreams) {
-            let route = Route::to_upstream(&capture, &config.recorder, upstream);
-            egress.tasks.spawn(proxy::serve(listener, route, egress.clone()));
+        let terms = Terms { metrics: capture.metrics.clone(), patience: patience(&config) };
+        let beat = terms.patience.beat();
+        let (inbound, egress) = (Lifetime::begin(beat), Lifetime::begin(beat));
+        let entry = Entry::One(Route::to_service(&capture, &config.recorder));
+        inbound.tasks.spawn(proxy::serve(clients, entry, terms.clone(), inbound.clone()));
+        let routes: Vec<Route> = zip(&config.upstreams, tls)
+            .map(|(upstream, tls)| Route::to_upstream(&capture, &config.recorder, upstream, tls))
+            .collect();
+        let shared =
+            |unknown| Entry::Many(Arc::new(shared_routes(&config, &routes, unknown, &own, &terms)));
+        let ways = upstreams
+            .into_iter()
+            .map(|(place, listener)| (listener, Entry::One(routes[place].clone())))
+            .chain(by_host.map(|listener| (listener, shared(None))))
+            .chain(proxy.map(|listener| (listener, shared(Some(config.egress.unknown)))));
+        for (listener, entry) in ways {
+            egress.tasks.spawn(proxy::serve(listener, entry, terms.clone(), egress.clone()));
         }
         tracing::info!(service = config.service, build = config.build, listening, "recording");
 
@@ -257,6 +302,52 @@ async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, BindError
         key: key.into(),
         source,
     })
+}
+
+async fn listen_if(
+    address: Option<SocketAddr>,
+    key: &str,
+) -> Result<Option<TcpListener>, BindError> {
+    match address {
+        Some(address) => Ok(Some(listen(address, key).await?)),
+        None => Ok(None),
+    }
+}
+
+fn tls_to(upstream: &Upstream) -> Result<Option<Tls>, BindError> {
+    if !upstream.forward_to.tls {
+        return Ok(None);
+    }
+    let (host, _) = upstream.forward_to.host_port();
+    match Tls::new(&host, upstream.ca_file.as_deref()) {
+        Ok(tls) => Ok(Some(tls)),
+        Err(source) => Err(BindError::Tls { name: upstream.name.clone(), source }),
+    }
+}
+
+fn shared_routes(
+    config: &Config,
+    routes: &[Route],
+    unknown: Option<Unknown>,
+    own: &[SocketAddr],
+    terms: &Terms,
+) -> Routes {
+    let by_host = zip(&config.upstreams, routes).flat_map(|(upstream, route)| {
+        upstream.hosts.iter().map(|host| (host.clone(), route.clone()))
+    });
+    Routes {
+        by_host: by_host.collect(),
+        unknown,
+        connect_timeout: config.recorder.connect_timeout,
+        own: own.to_vec(),
+        metrics: terms.metrics.clone(),
+        named: Mutex::default(),
+    }
+}
+
+fn patience(config: &Config) -> patience::Limits {
+    let recorder = &config.recorder;
+    patience::Limits { head_timeout: recorder.head_timeout, stall_timeout: recorder.stall_timeout }
 }
 
 fn local(listener: &TcpListener) -> SocketAddr {

@@ -1,48 +1,30 @@
-//! [`Sent`]: a request's body on its way to the service. It waits where the client waits for leave to send it (RFC 9110, section 10.1.1).
+//! [`Sent`]: a request's body on its way to the service, whose end is noted, so that the client's end of the connection can follow it.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
 
 use crate::link::Link;
-
-/// Opens when the service said `100 Continue`. The answer itself opens nothing: the client may never send the body then.
-#[derive(Debug, Default)]
-pub(crate) struct Leave {
-    is_given: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Leave {
-    pub(crate) fn give(&self) {
-        self.is_given.store(true, Relaxed);
-        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            waker.wake();
-        }
-    }
-}
 
 /// A request's body.
 #[derive(Debug)]
 pub(crate) struct Sent<B> {
     inner: B,
     link: Arc<Link>,
-    leave: Option<Arc<Leave>>,
 }
 
 impl<B: Body> Sent<B> {
-    /// Sends `inner`, after `leave` where there is one.
-    pub(crate) fn new(inner: B, link: Arc<Link>, leave: Option<Arc<Leave>>) -> Self {
-        let sent = Self { inner, link, leave };
-        sent.note_end();
+    pub(crate) fn new(inner: B, link: Arc<Link>) -> Self {
+        let sent = Self { inner, link };
+        sent.note_end(false);
         sent
     }
 
-    fn note_end(&self) {
-        if self.inner.is_end_stream() {
+    fn note_end(&self, is_over: bool) {
+        if is_over || self.inner.is_end_stream() {
             self.link.request_ended.store(true, Relaxed);
         }
     }
@@ -56,22 +38,8 @@ impl<B: Body + Unpin> Body for Sent<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        if let Some(leave) = &self.leave {
-            // A client that sends without leave has waited long enough.
-            let may = leave.is_given.load(Relaxed) || self.link.data_waits.load(Relaxed);
-            if !may {
-                *leave.waker.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(context.waker().clone());
-                return Poll::Pending;
-            }
-            self.leave = None;
-        }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        if frame.is_none() {
-            self.link.request_ended.store(true, Relaxed);
-        } else {
-            self.note_end();
-        }
+        self.note_end(frame.is_none());
         Poll::Ready(frame)
     }
 

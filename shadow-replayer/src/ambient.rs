@@ -79,7 +79,9 @@ mod tests {
         let second = |s: i64| Timestamp::from_second(s).unwrap();
         let upstream = Upstream {
             name: "auth".into(),
-            listen: ([127, 0, 0, 1], 0).into(),
+            listen: None,
+            hosts: vec![],
+            ca_file: None,
             forward_to: Origin::parse("http://auth").unwrap(),
             sink: false,
             ambient_age_max: Some(Duration::from_secs(10)),

@@ -76,6 +76,12 @@ impl Config {
         if let Some(stub) = table.table("stub") {
             listen_elsewhere(stub, &mut upstreams);
         }
+        for upstream in upstreams.iter().filter(|upstream| upstream.listen.is_none()) {
+            let name = &upstream.name;
+            table.mistake(&format!(
+                "the stub does not know where to listen for upstream {name}: set [replay.stub] {name} to an address"
+            ));
+        }
         table.finish(&KNOWN);
         // What may answer an ambient call must be found as well.
         let ambient = upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max();
@@ -122,7 +128,7 @@ fn listen_elsewhere(mut stub: Table<'_, '_>, upstreams: &mut [Upstream]) {
             text.parse::<SocketAddr>()
                 .map_err(|_| format!("`{text}` is not an address: write IP:PORT"))
         });
-        upstream.listen = address.unwrap_or(upstream.listen);
+        upstream.listen = address.or(upstream.listen);
     }
     stub.finish(&names.iter().map(String::as_str).collect::<Vec<_>>());
 }

@@ -158,7 +158,9 @@ mod tests {
     fn upstream() -> Upstream {
         Upstream {
             name: "fx".into(),
-            listen: ([127, 0, 0, 1], 0).into(),
+            listen: None,
+            hosts: vec![],
+            ca_file: None,
             forward_to: Origin::parse("http://fx").unwrap(),
             sink: false,
             ambient_age_max: None,

@@ -107,8 +107,11 @@ impl Stub {
         });
         let stub = Self { state, stop: CancellationToken::new(), tasks: TaskTracker::new() };
         for upstream in upstreams {
-            let listener = TcpListener::bind(upstream.listen).await.map_err(|source| {
-                BindError { name: upstream.name.clone(), listen: upstream.listen, source }
+            let listen = upstream.listen.expect("the configuration has an address for each");
+            let listener = TcpListener::bind(listen).await.map_err(|source| BindError {
+                name: upstream.name.clone(),
+                listen,
+                source,
             })?;
             let accepting =
                 accept(listener, Arc::new(upstream.clone()), stub.state.clone(), stub.stop.clone());

@@ -25,10 +25,15 @@ pub struct Service {
 pub struct Upstream {
     /// Its name in recordings.
     pub name: String,
-    /// Where the service reaches it: the recorder listens here in production, the stub in a replay.
-    pub listen: SocketAddr,
-    /// Where it really is, `http://HOST:PORT`.
+    /// Where the service reaches it: the recorder listens here in production, the stub in a replay. Absent where the service reaches it
+    /// by a listener for all.
+    pub listen: Option<SocketAddr>,
+    /// Where it really is, `http://HOST:PORT` or `https://HOST:PORT`.
     pub forward_to: Origin,
+    /// The names under which the service asks for it at a listener for all, lower-case; with a port where it is not the scheme's own.
+    pub hosts: Vec<String>,
+    /// Whom to trust to be it, by `https`: PEM certificates instead of the system's.
+    pub ca_file: Option<PathBuf>,
     /// Whether the service posts its journal entries to it.
     pub sink: bool,
     /// How old a recorded ambient answer may be in a replay; absent where calls outside an exchange are never answered.
@@ -82,39 +87,53 @@ pub struct Recorder {
     pub segment_span_max: Duration,
 }
 
-/// An origin `http://HOST:PORT`, without a path.
+/// An origin `http://HOST:PORT` or `https://HOST:PORT`, without a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// Whether it is reached by TLS.
+    pub tls: bool,
     /// `HOST:PORT`, as it stands in a `Host` field.
     pub authority: http::uri::Authority,
 }
 
 impl Origin {
-    /// Reads an origin; the error says what to write instead.
+    /// Reads an origin without TLS; the error says what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let origin = Self::parse_any(text)?;
+        if origin.tls {
+            return Err(format!(
+                "`{text}` uses TLS, which is for upstreams only: write http://HOST:PORT"
+            ));
+        }
+        Ok(origin)
+    }
+
+    /// Reads an origin; the error says what to write instead.
+    pub fn parse_any(text: &str) -> Result<Self, String> {
         let wrong = |what: &str| Err(format!("`{text}` {what}: write http://HOST:PORT"));
         let Ok(uri) = text.parse::<http::Uri>() else { return wrong("is not an address") };
+        let tls = uri.scheme_str() == Some("https");
         match (uri.scheme_str(), uri.authority()) {
-            (Some("https"), _) => wrong("uses TLS, which is not supported yet"),
-            (Some("http"), Some(_))
+            (Some("http" | "https"), Some(_))
                 if uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() =>
             {
                 wrong("has a path")
             }
-            (Some("http"), Some(authority)) if !port_is_sound(authority) => {
+            (Some("http" | "https"), Some(authority)) if !port_is_sound(authority) => {
                 wrong("has no port from 1 to 65535")
             }
-            (Some("http"), Some(authority)) if !authority.as_str().contains('@') => {
-                Ok(Self { authority: authority.clone() })
+            (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => {
+                Ok(Self { tls, authority: authority.clone() })
             }
             _ => wrong("is not an origin"),
         }
     }
 
-    /// Returns the host and the port, 80 where none is written.
+    /// Returns the host and the port, the scheme's own where none is written.
     pub fn host_port(&self) -> (String, u16) {
         let host = self.authority.host().trim_matches(['[', ']']);
-        (host.to_owned(), self.authority.port_u16().unwrap_or(80))
+        let port = if self.tls { 443 } else { 80 };
+        (host.to_owned(), self.authority.port_u16().unwrap_or(port))
     }
 }
 
@@ -126,7 +145,8 @@ fn port_is_sound(authority: &http::uri::Authority) -> bool {
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}", self.authority)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 
@@ -168,7 +188,7 @@ pub fn upstreams(document: &Document<'_>) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
     for mut table in document.sections("upstream") {
         let name = table.required("name").and_then(|name| checked_name(&table, name));
-        let listen = required_address(&mut table, "listen");
+        let listen = table.address("listen");
         let upstream = upstream(&mut table, name.clone(), listen);
         if name.is_some_and(|name| !names.insert(name)) {
             table.mistake("another upstream has this name");
@@ -185,6 +205,8 @@ pub fn upstreams(document: &Document<'_>) -> Vec<Upstream> {
             "name",
             "listen",
             "forward_to",
+            "hosts",
+            "ca_file",
             "sink",
             "ambient_age_max",
             "match_headers",
@@ -200,7 +222,12 @@ fn upstream(
     name: Option<String>,
     listen: Option<SocketAddr>,
 ) -> Option<Upstream> {
-    let forward_to = required_origin(table, "forward_to");
+    let forward_to = required_origin(table, "forward_to", Origin::parse_any);
+    let hosts = match table.texts("hosts") {
+        Some(hosts) => hosts.into_iter().filter_map(|host| checked_host(table, &host)).collect(),
+        None => forward_to.iter().map(|to| to.authority.as_str().to_ascii_lowercase()).collect(),
+    };
+    let ca_file = table.text("ca_file").map(|path| table.document().resolve(&path.value));
     let sink = table.flag("sink").unwrap_or(false);
     let ambient_age_max = table.duration("ambient_age_max");
     let headers = table.texts("match_headers").unwrap_or_default();
@@ -224,8 +251,10 @@ fn upstream(
     }
     Some(Upstream {
         name: name?,
-        listen: listen?,
+        listen,
         forward_to: forward_to?,
+        hosts,
+        ca_file,
         sink,
         ambient_age_max,
         match_headers: headers
@@ -240,7 +269,7 @@ fn upstream(
 pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     let mut table = document.section("recorder");
     let listen = required_address(&mut table, "listen");
-    let forward_to = required_origin(&mut table, "forward_to");
+    let forward_to = required_origin(&mut table, "forward_to", Origin::parse);
     let spool = table.required("spool").map(|path| document.resolve(&path.value));
     let instance = match table.text("instance") {
         Some(name) => checked_name(&table, name),
@@ -265,9 +294,10 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         segment_bytes_max: bytes(&mut table, "segment_bytes_max", 64 << 20),
         segment_span_max: table.duration("segment_span_max").unwrap_or(seconds(3_600)),
         listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
-        forward_to: forward_to
-            .clone()
-            .unwrap_or(Origin { authority: http::uri::Authority::from_static("invalid") }),
+        forward_to: forward_to.clone().unwrap_or(Origin {
+            tls: false,
+            authority: http::uri::Authority::from_static("invalid"),
+        }),
         spool: spool.clone().unwrap_or_default(),
         instance: instance.clone().unwrap_or_default(),
     };
@@ -319,15 +349,29 @@ fn required_address(table: &mut Table<'_, '_>, key: &str) -> Option<SocketAddr> 
     table.address(key)
 }
 
-fn required_origin(table: &mut Table<'_, '_>, key: &str) -> Option<Origin> {
+fn required_origin(
+    table: &mut Table<'_, '_>,
+    key: &str,
+    parse: fn(&str) -> Result<Origin, String>,
+) -> Option<Origin> {
     let text = table.required(key)?;
-    match Origin::parse(&text.value) {
+    match parse(&text.value) {
         Ok(origin) => Some(origin),
         Err(what) => {
             table.mistake_at(&text, &format!("`{key}` {what}"));
             None
         }
     }
+}
+
+/// A name as a `Host` field has it, without a port that goes without saying.
+fn checked_host(table: &Table<'_, '_>, host: &At<String>) -> Option<String> {
+    let name = host.value.to_ascii_lowercase();
+    if Origin::parse(&format!("http://{name}")).is_ok() {
+        return Some(name.strip_suffix(":80").unwrap_or(&name).to_owned());
+    }
+    table.mistake_at(host, &format!("`{}` is not a host: write HOST or HOST:PORT", host.value));
+    None
 }
 
 /// Names become parts of keys in the store.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::egress::{Egress, egress};
 use super::recorder::{self, Recorder, Upstream};
 use super::{ConfigError, Document, Environment};
 use crate::ledger::{Mapping, config::mapping};
@@ -20,6 +21,8 @@ pub struct Config {
     pub recorder: Recorder,
     /// The systems that the service calls through it.
     pub upstreams: Vec<Upstream>,
+    /// The other ways by which its calls come.
+    pub egress: Egress,
     /// How money is read; checked here, so that a mistake is found before a replay needs it.
     pub mapping: Mapping,
 }
@@ -33,6 +36,7 @@ impl Config {
         let store = recorder::store(&document);
         let sidecar = recorder::recorder(&document, &host_name(environment));
         let upstreams = recorder::upstreams(&document);
+        let egress = egress(&document, &upstreams);
         let mapping = mapping(&document, &upstreams);
         document.finish()?;
         // Whatever is absent here was reported above.
@@ -44,6 +48,7 @@ impl Config {
             store: store.ok_or_else(absent)?,
             recorder: sidecar.ok_or_else(absent)?,
             upstreams,
+            egress,
             mapping,
         })
     }

@@ -27,7 +27,7 @@ fn mistakes(text: &str, environment: Environment) -> Vec<String> {
     recorder::service(&document);
     recorder::store(&document);
     recorder::recorder(&document, "host");
-    recorder::upstreams(&document);
+    egress::egress(&document, &recorder::upstreams(&document));
     match document.finish() {
         Err(ConfigError::Mistakes(mistakes)) => mistakes,
         _ => Vec::new(),
@@ -51,7 +51,7 @@ fn all_mistakes_are_reported_together_with_their_lines() {
         "etc/shadow.toml:2: unknown section [servise]; did you mean `service`?",
         "[recorder]: unknown key `spol`; did you mean `spool`?",
         "[recorder]: `spool` is missing",
-        "`forward_to` `https://127.0.0.1:8081` uses TLS, which is not supported yet: write http://HOST:PORT",
+        "`forward_to` `https://127.0.0.1:8081` uses TLS, which is for upstreams only: write http://HOST:PORT",
         "`listen` must be a loopback address",
     ] {
         assert!(found.contains(expected), "{expected}\n--- in\n{found}");
@@ -117,5 +117,26 @@ fn an_origin_has_a_sound_port_or_none() {
         "http://",
     ] {
         assert!(recorder::Origin::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_ways_of_egress_are_checked() {
+    let ways = "[egress]\nby_host = \"127.0.0.1:9100\"\nproxy = \"127.0.0.1:3128\"\nunknown = \"refuse\"\n";
+    assert_eq!(mistakes(&format!("{GOOD}{ways}"), |_| None), Vec::<String>::new());
+    let without = GOOD.replace("listen = \"127.0.0.1:9101\"\n", "");
+    assert_eq!(mistakes(&format!("{without}{ways}"), |_| None), Vec::<String>::new());
+    let found = mistakes(&without, |_| None).join("\n");
+    assert!(found.contains("[[upstream]] fx: `listen` is missing"), "{found}");
+    let text = ways.replace("refuse", "ask").replace("127.0.0.1:3128", "0.0.0.0:3128");
+    let twin = "[[upstream]]\nname = \"rates\"\nforward_to = \"https://other\"\nhosts = [\"FX.internal:80\", \"a b\"]\n";
+    let found = mistakes(&format!("{GOOD}{twin}{text}"), |_| None).join("\n");
+    for expected in [
+        "`proxy` must be a loopback address",
+        "`unknown` is `ask`: write \"tunnel\" or \"refuse\"",
+        "`fx.internal` is a host of two upstreams",
+        "`a b` is not a host",
+    ] {
+        assert!(found.contains(expected), "{expected}\n--- in\n{found}");
     }
 }

@@ -5,7 +5,9 @@ use crate::config::recorder::{Origin, Upstream};
 fn sink(name: &str) -> Upstream {
     Upstream {
         name: name.into(),
-        listen: ([127, 0, 0, 1], 0).into(),
+        listen: None,
+        hosts: vec![],
+        ca_file: None,
         forward_to: Origin::parse("http://sink").unwrap(),
         sink: true,
         ambient_age_max: None,

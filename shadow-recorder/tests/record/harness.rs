@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use shadow_recorder::exchange::{Ambient, Exchange};
 use shadow_recorder::manifest::Manifest;
 use shadow_recorder::segment::{Line, Reader, Tally};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -131,11 +131,13 @@ pub(crate) fn write_config(
     let mut text = format!(
         "[service]\nname = \"ledger\"\nbuild = \"p1\"\n[store]\ndirectory = \"store\"\n[recorder]\n\
          listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nforward_to = \"http://{origin}\"\n\
-         spool = \"spool\"\ninstance = \"pod-1\"\nfsync_interval = \"50ms\"\n{more}\n"
+         spool = \"spool\"\ninstance = \"pod-1\"\nfsync_interval = \"50ms\"\n"
     );
     if !more.contains("linger") {
         text += "linger = \"50ms\"\n";
     }
+    // It may begin further sections.
+    writeln!(text, "{more}").unwrap();
     for (name, at) in upstreams {
         writeln!(
             text,
@@ -226,20 +228,49 @@ where
     F: Fn(Request<Bytes>) -> A + Send + Sync + Clone + 'static,
     A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
+    serve(async |stream| Ok(stream), answer).await
+}
+
+/// Serves HTTP inside of what `open` makes of a connection: the `Host` and the target of a request.
+pub(crate) async fn server_over<O, S, P>(open: O) -> SocketAddr
+where
+    O: Fn(TcpStream) -> P + Send + Sync + Clone + 'static,
+    P: Future<Output = std::io::Result<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    serve(open, async |request: Request<Bytes>| {
+        let host = request.headers()["host"].to_str().unwrap().to_owned();
+        text(format!("{host} {}", request.uri()))
+    })
+    .await
+}
+
+async fn serve<O, S, P, F, A>(open: O, answer: F) -> SocketAddr
+where
+    O: Fn(TcpStream) -> P + Send + Sync + Clone + 'static,
+    P: Future<Output = std::io::Result<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Fn(Request<Bytes>) -> A + Send + Sync + Clone + 'static,
+    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let answer = answer.clone();
-            let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer.clone();
-                async move {
-                    let (head, body) = request.into_parts();
-                    let body = body.collect().await?.to_bytes();
-                    Ok::<_, hyper::Error>(answer(Request::from_parts(head, body)).await)
-                }
+            let (open, answer) = (open.clone(), answer.clone());
+            tokio::spawn(async move {
+                // One that the other side refuses is no server's failure.
+                let Ok(stream) = open(stream).await else { return };
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let answer = answer.clone();
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await?.to_bytes();
+                        Ok::<_, hyper::Error>(answer(Request::from_parts(head, body)).await)
+                    }
+                });
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
     address

@@ -8,6 +8,7 @@
 
 mod harness;
 // A request through the proxy and what is recorded of it.
+mod egress;
 mod exchange;
 // Clients, services and disks that fail.
 mod failure;
