@@ -36,3 +36,7 @@ mod smuggling_chunks;
 mod smuggling_head;
 // Answers that are no answers.
 mod bad_answers;
+// Well-behaved HTTP/2 peers.
+mod h2_peer;
+// HTTP/2 passes as it is.
+mod h2_transparency;
