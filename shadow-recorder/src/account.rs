@@ -11,7 +11,6 @@ pub(crate) enum Reason {
     /// It made more upstream calls than `calls_max`.
     CallsMax,
     /// Its connection was one too many.
-    #[cfg_attr(not(test), expect(dead_code, reason = "connections are not limited yet"))]
     ConnectionsMax,
     /// The spool could not be written.
     Disk,

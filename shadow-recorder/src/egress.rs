@@ -20,12 +20,13 @@ use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tower::Service;
 
+use crate::account::Reason;
 use crate::config::egress::Unknown;
 use crate::forward::{Answer, Forward, Host, own_answer};
 use crate::hop_by_hop::HopByHop;
 use crate::link::{End, Tunnel};
 use crate::metrics::{Metrics, Unseen};
-use crate::pinned::{NoAnswer, Peer, Pinned};
+use crate::pinned::{HeadFields, NoAnswer, Peer, Pinned};
 use crate::proxy::{Pair, Route, Stack};
 use crate::tee::Tee;
 
@@ -41,6 +42,7 @@ pub(crate) struct Routes {
     /// What happens to other names; none where the listener is no forward proxy.
     pub(crate) unknown: Option<Unknown>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) head_fields: HeadFields,
     /// Where the recorder itself listens.
     pub(crate) own: Vec<SocketAddr>,
     pub(crate) metrics: Metrics,
@@ -51,6 +53,7 @@ pub(crate) struct Routes {
 pub(crate) struct Egress {
     routes: Arc<Routes>,
     pair: Pair,
+    unrecorded: Option<Reason>,
     targets: HashMap<String, Target>,
 }
 
@@ -62,8 +65,8 @@ enum Target {
 type Answering = BoxFuture<'static, Result<Response<Tee<Answer>>, NoAnswer>>;
 
 impl Egress {
-    pub(crate) fn new(routes: Arc<Routes>, pair: Pair) -> Self {
-        Self { routes, pair, targets: HashMap::new() }
+    pub(crate) fn new(routes: Arc<Routes>, pair: Pair, unrecorded: Option<Reason>) -> Self {
+        Self { routes, pair, unrecorded, targets: HashMap::new() }
     }
 
     fn target(&mut self, name: &str) -> Option<&mut Target> {
@@ -71,7 +74,7 @@ impl Egress {
             return self.targets.get_mut(name);
         }
         let target = match self.routes.by_host.get(name) {
-            Some(route) => Target::Upstream(route.stack(&self.pair)),
+            Some(route) => Target::Upstream(route.stack(&self.pair, self.unrecorded)),
             None => Target::Unknown(self.unknown_target(name)?),
         };
         // Rarely reached; the connections that this ends are idle or finish what they have begun.
@@ -85,7 +88,13 @@ impl Egress {
         let authority: Authority = name.parse().ok()?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().unwrap_or(80);
-        let peer = Peer { host, port, tls: None, connect_timeout: self.routes.connect_timeout };
+        let peer = Peer {
+            host,
+            port,
+            tls: None,
+            connect_timeout: self.routes.connect_timeout,
+            head_fields: self.routes.head_fields,
+        };
         let pinned = Pinned::new(peer, self.pair.clone());
         Some(HopByHop { inner: Forward::new(pinned, Arc::clone(&self.pair.link), Host::Kept) })
     }

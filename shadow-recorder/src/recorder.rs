@@ -23,6 +23,7 @@ use crate::egress::Routes;
 use crate::key_reader::KeyReader;
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
+use crate::pinned::HeadFields;
 use crate::proxy::{self, Entry, Route, Terms};
 use crate::record::caught;
 use crate::segment::{self, Header, Redaction};
@@ -30,7 +31,7 @@ use crate::spool::{Spool, SpoolError};
 use crate::tls::{Tls, TlsError};
 use crate::upload::{Upload, Uploaded};
 use crate::writer::{Outcome, Pace, Writer};
-use crate::{admin, clock, patience, redact};
+use crate::{admin, clock, config, patience, redact};
 
 /// How often exchanges are looked through for those that have lingered.
 const SWEEP: Duration = Duration::from_millis(10);
@@ -209,7 +210,7 @@ impl Recorder {
             .map_err(RunError::Thread)?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&capture), end.clone()));
 
-        let terms = Terms { metrics: capture.metrics.clone(), patience: patience(&config) };
+        let terms = terms(&capture, &config);
         let beat = terms.patience.beat();
         let (inbound, egress) = (Lifetime::begin(beat), Lifetime::begin(beat));
         let entry = Entry::One(Route::to_service(&capture, &config.recorder));
@@ -344,15 +345,27 @@ fn shared_routes(
         by_host: by_host.collect(),
         unknown,
         connect_timeout: config.recorder.connect_timeout,
+        head_fields: terms.head_fields,
         own: own.to_vec(),
         metrics: terms.metrics.clone(),
         named: Mutex::default(),
     }
 }
 
-fn patience(config: &Config) -> patience::Limits {
-    let recorder = &config.recorder;
-    patience::Limits { head_timeout: recorder.head_timeout, stall_timeout: recorder.stall_timeout }
+fn terms(capture: &Capture, config: &Config) -> Terms {
+    let config::recorder::Recorder {
+        head_timeout,
+        stall_timeout,
+        head_fields_max,
+        connections_max,
+        ..
+    } = config.recorder;
+    Terms {
+        metrics: capture.metrics.clone(),
+        patience: patience::Limits { head_timeout, stall_timeout },
+        head_fields: HeadFields { max: head_fields_max },
+        connections_max,
+    }
 }
 
 fn local(listener: &TcpListener) -> SocketAddr {

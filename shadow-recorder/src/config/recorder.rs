@@ -79,6 +79,10 @@ pub struct Recorder {
     pub connect_timeout: Duration,
     /// Bytes kept of one head. Exchanges with a larger one, or with a call that has one, are dropped from the recording.
     pub head_bytes_max: usize,
+    /// Connections at once of clients, and of the service, whose requests are recorded; more pass unrecorded.
+    pub connections_max: usize,
+    /// Fields of one head; more are refused with 431, as most services do.
+    pub head_fields_max: usize,
     /// Bytes kept of one body, on the wire and decoded. Longer bodies pass, and are omitted from the recording.
     pub body_bytes_max: usize,
     /// Bytes of body copies held at once, over all exchanges; exchanges beyond are dropped from the recording.
@@ -282,6 +286,36 @@ fn upstream(
     })
 }
 
+/// The keys of `[recorder]`.
+const KNOWN: [&str; 26] = [
+    "listen",
+    "forward_to",
+    "admin",
+    "spool",
+    "instance",
+    "sampling_rate",
+    "sampling_key",
+    "business_key",
+    "linger",
+    "grace",
+    "head_timeout",
+    "stall_timeout",
+    "connect_timeout",
+    "head_bytes_max",
+    "connections_max",
+    "head_fields_max",
+    "body_bytes_max",
+    "memory_bytes_max",
+    "spool_bytes_max",
+    "calls_max",
+    "exchanges_open_max",
+    "queue_exchanges_max",
+    "fsync_interval",
+    "segment_age_max",
+    "segment_bytes_max",
+    "segment_span_max",
+];
+
 /// Takes `[recorder]`. `instance` is the name where none is configured: the host's.
 pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     let mut table = document.section("recorder");
@@ -304,6 +338,8 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         stall_timeout: table.duration("stall_timeout").unwrap_or(seconds(120)),
         connect_timeout: table.duration("connect_timeout").unwrap_or(seconds(5)),
         head_bytes_max: usize_of(bytes(&mut table, "head_bytes_max", 64 << 10)),
+        connections_max: usize_of(bytes(&mut table, "connections_max", 10_000)),
+        head_fields_max: usize_of(bytes(&mut table, "head_fields_max", 100)),
         body_bytes_max: usize_of(bytes(&mut table, "body_bytes_max", 1 << 20)),
         memory_bytes_max: usize_of(bytes(&mut table, "memory_bytes_max", 256 << 20)),
         spool_bytes_max: bytes(&mut table, "spool_bytes_max", 1 << 30),
@@ -325,32 +361,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     if forward_to.as_ref().is_some_and(|to| listen.is_some_and(|at| loops(to, at))) {
         table.mistake("`forward_to` is the recorder's own `listen`: requests would go in circles");
     }
-    table.finish(&[
-        "listen",
-        "forward_to",
-        "admin",
-        "spool",
-        "instance",
-        "sampling_rate",
-        "sampling_key",
-        "business_key",
-        "linger",
-        "grace",
-        "head_timeout",
-        "stall_timeout",
-        "connect_timeout",
-        "head_bytes_max",
-        "body_bytes_max",
-        "memory_bytes_max",
-        "spool_bytes_max",
-        "calls_max",
-        "exchanges_open_max",
-        "queue_exchanges_max",
-        "fsync_interval",
-        "segment_age_max",
-        "segment_bytes_max",
-        "segment_span_max",
-    ]);
+    table.finish(&KNOWN);
     // The placeholders above never leave: their absence was reported.
     (listen.is_some() && forward_to.is_some() && spool.is_some() && instance.is_some())
         .then_some(recorder)
