@@ -10,16 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body;
 use jiff::Timestamp;
 
 use crate::account::{Account, Reason};
 use crate::exchange::{Attribution, ExchangeId};
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::observation::{Observation, RequestHead, Seen};
-use crate::registry::{Call, Closed, Registry};
+use crate::registry::{Call, Closed, Open, Registry};
+use crate::switch::Switch;
 use crate::tee::{Memory, OnEnd, Tee};
-use crate::trace_context::Carried;
+use crate::trace_context::{self, Carried};
 
 /// The limits of a capture, as configured.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,8 @@ pub(crate) enum Event {
 pub(crate) struct Capture {
     pub(crate) account: Account,
     pub(crate) metrics: Metrics,
+    pub(crate) switch: Switch,
+    pub(crate) health: Arc<Health>,
     memory: Arc<Memory>,
     limits: Limits,
     registry: Mutex<Registry>,
@@ -71,6 +76,8 @@ impl Capture {
         let (queue, events) = sync_channel(limits.queue_exchanges_max);
         let capture = Self {
             account: Account::new(metrics.clone()),
+            switch: Switch::new(metrics.recording.clone()),
+            health: Arc::default(),
             metrics,
             memory: Memory::new(limits.memory_bytes_max),
             limits,
@@ -109,6 +116,18 @@ impl Capture {
         self.metrics.exchanges_open.inc();
         drop(registry);
         Some(Observation::new(Arc::clone(self), Ticket::Exchange(id.clone()), request))
+    }
+
+    /// Counts an exchange that passes without being looked at.
+    pub(crate) fn pass(&self, reason: Reason, headers: &HeaderMap) {
+        self.account.drop_exchange(reason, 0);
+        // Its calls must not be taken for those of an exchange of the same trace that is still open.
+        if let Some(trace_id) = trace_context::read(headers).trace_id
+            && let Some(ids) = self.registry().by_trace.get_mut(&trace_id)
+            && ids.len() == 1
+        {
+            ids.push(String::new());
+        }
     }
 
     /// Finds the exchange of a call that begins now.
@@ -208,6 +227,12 @@ impl Capture {
     /// Returns the number of open exchanges.
     pub(crate) fn open_count(&self) -> usize {
         self.registry().open.len()
+    }
+
+    /// Returns the number of exchanges that are not answered yet, or have a call in progress.
+    pub(crate) fn in_progress_count(&self) -> usize {
+        let in_progress = |open: &&Open| open.seen.is_none() || open.calls_in_progress > 0;
+        self.registry().open.values().filter(in_progress).count()
     }
 
     /// Tells that what breaks off from now on is broken off by the recorder.

@@ -7,12 +7,13 @@ use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,9 +25,22 @@ const IDLE_MAX: Duration = Duration::from_secs(620);
 
 /// Counts the requests of a connection.
 #[derive(Debug, Default)]
-struct Requests {
+pub(crate) struct Requests {
     begun: AtomicU64,
     ended: AtomicU64,
+    closing: AtomicBool,
+}
+
+impl Requests {
+    /// Answers from now on are the last of their connection, and say so.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Returns whether one is in progress.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.begun.load(Ordering::Acquire) != self.ended.load(Ordering::Acquire)
+    }
 }
 
 /// Joins a connection with the service that answers on it.
@@ -45,7 +59,7 @@ pub(crate) fn with_deadline<C, S>(
 #[derive(Debug)]
 pub(crate) struct HeadDeadline<C> {
     connection: C,
-    requests: Arc<Requests>,
+    pub(crate) requests: Arc<Requests>,
     deadline: Pin<Box<Sleep>>,
     head_timeout: Duration,
     /// Whether a head is awaited; a new connection owes its first at once.
@@ -139,7 +153,14 @@ where
         self.requests.begun.fetch_add(1, Ordering::AcqRel);
         let ends = Ends(Arc::clone(&self.requests));
         let answer = self.inner.call(request);
-        async move { Ok(answer.await?.map(|inner| CountedBody { inner, _ends: ends })) }.boxed()
+        async move {
+            let mut response = answer.await?;
+            if ends.0.closing.load(Ordering::Acquire) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|inner| CountedBody { inner, _ends: ends }))
+        }
+        .boxed()
     }
 }
 

@@ -24,11 +24,14 @@
 //! - Time, ids and randomness come from [`clock`] alone.
 
 pub mod config;
+mod listeners;
+mod hand_over;
 pub mod log;
 pub mod clock;
 mod proxy;
 mod head_deadline;
 mod record;
+mod switch;
 mod hop_by_hop;
 mod forward;
 pub mod trace_context;
@@ -42,12 +45,18 @@ pub mod body;
 mod batch;
 mod writer;
 mod spool;
+mod lock;
 mod totals;
 mod upload;
 mod metrics;
+mod health;
 mod admin;
+mod background;
+mod traffic;
 mod recorder;
+mod summary;
 mod signal;
+mod check;
 pub mod exchange;
 pub mod segment;
 pub mod manifest;
@@ -56,7 +65,11 @@ pub mod digest;
 pub mod amount;
 pub mod ledger;
 
+pub use check::check;
 pub use config::sidecar::Config;
-pub use recorder::{BindError, Recorder, RunError, Summary};
-pub use signal::stop_on_signal;
+pub use hand_over::TakeOverError;
+pub use listeners::{ListenError, Passed};
+pub use recorder::{BindError, Recorder, RunError, runtime};
+pub use signal::{Shutdown, stop_on_signal};
 pub use spool::SpoolError;
+pub use summary::{StopError, Summary};

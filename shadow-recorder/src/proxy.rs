@@ -1,13 +1,15 @@
 //! The proxy: the stack of each direction, and the loop that accepts connections for it.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
@@ -18,6 +20,7 @@ use crate::config::recorder::{Recorder, Upstream};
 use crate::forward::{Forward, HEADER_FIELDS_MAX, Host};
 use crate::head_deadline::with_deadline;
 use crate::hop_by_hop::HopByHop;
+use crate::listeners::OpenDoor;
 use crate::record::{Record, Side};
 
 /// After a failed accept, as when the process is out of file descriptors: others must close some first.
@@ -88,27 +91,25 @@ impl Lifetime {
 
 /// Accepts connections until the stop, those included that wait in the listener's backlog then.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    door: OpenDoor,
     stack: Stack,
     head_timeout: Duration,
     lifetime: Lifetime,
 ) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
             () = lifetime.stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, stack.clone(), head_timeout, &lifetime),
+            Ok(stream) => connect(stream, stack.clone(), head_timeout, &lifetime),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        connect(stream, stack.clone(), head_timeout, &lifetime);
-    }
+    door.close(|stream| connect(stream, stack.clone(), head_timeout, &lifetime)).await;
 }
 
 fn connect(stream: TcpStream, stack: Stack, head_timeout: Duration, lifetime: &Lifetime) {
@@ -117,6 +118,7 @@ fn connect(stream: TcpStream, stack: Stack, head_timeout: Duration, lifetime: &L
         // Fails only on a connection that is gone already.
         let _ = stream.set_nodelay(true);
         let (stream, service) = with_deadline(stream, stack, head_timeout);
+        let requests = Arc::clone(&stream.requests);
         let connection = http1::Builder::new()
             // A client that has sent its request may close its half and still await the answer.
             .half_close(true)
@@ -126,17 +128,34 @@ fn connect(stream: TcpStream, stack: Stack, head_timeout: Duration, lifetime: &L
             .header_read_timeout(None)
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let mut connection = std::pin::pin!(connection);
-        let graceful = async {
-            stop.cancelled().await;
-            tokio::time::sleep(QUIET).await;
-        };
+        let mut connection = pin!(connection);
+        let mut stopped = pin!(stop.cancelled());
+        let (mut quiet, mut is_quiet) = (pin!(tokio::time::sleep(Duration::ZERO)), false);
+        let quiet = poll_fn(|context| {
+            // A client learns of the stop by `connection: close` on its next answer, and one that asks nothing for a while is closed.
+            // Closing as soon as an answer has ended would meet the next request of a client that was not told.
+            let is_stopped = stopped.as_mut().poll(context).is_ready();
+            if is_stopped {
+                requests.close();
+            }
+            if connection.as_mut().poll(context).is_ready() {
+                return Poll::Ready(false);
+            }
+            let was_quiet = std::mem::replace(&mut is_quiet, is_stopped && !requests.is_busy());
+            if !is_quiet {
+                return Poll::Pending;
+            }
+            if !was_quiet {
+                quiet.as_mut().reset(tokio::time::Instant::now() + QUIET);
+            }
+            quiet.as_mut().poll(context).map(|()| true)
+        });
         // What goes wrong on a connection is its client's to see, and the exchange's record says how it ended.
         tokio::select! {
-            _ = connection.as_mut() => return,
+            is_quiet = quiet => if !is_quiet { return },
             () = cut.cancelled() => return,
-            () = graceful => connection.as_mut().graceful_shutdown(),
         }
+        connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
             () = cut.cancelled() => {}

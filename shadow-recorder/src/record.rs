@@ -86,6 +86,11 @@ impl<S> Record<S> {
         let capture = &self.capture;
         let ticket = match &self.side {
             Side::Clients => {
+                if let Some(reason) = capture.switch.bypass() {
+                    capture.account.observe();
+                    let _ = caught(|| capture.pass(reason, request.headers()));
+                    return None;
+                }
                 let id = clock::exchange_id();
                 capture.account.observe();
                 // Copied before the trace context is added: what the client sent.
@@ -109,6 +114,11 @@ impl<S> Record<S> {
             capture.account.drop_call();
             return None;
         };
+        // What was open before is finished; the rest passes unrecorded.
+        if capture.switch.bypass().is_some() && matches!(ticket, Ticket::Stray { .. }) {
+            capture.account.drop_call();
+            return None;
+        }
         let Some(head) = caught(|| RequestHead::of(request)) else {
             capture.lost(&ticket);
             return None;

@@ -1,16 +1,20 @@
 //! The upload: takes sealed segments from the spool to the store. First the segment, then the manifest that commits it, then the
 //! spool file is removed; a crash in between is repaired by doing it again, which changes nothing.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::lock::Lock;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::segment::{Header, Line, Reader};
@@ -54,34 +58,59 @@ pub(crate) struct Upload {
     pub(crate) metrics: Metrics,
     /// Cancelled when the recorder stops: what fails then is left for the next start.
     pub(crate) stopping: CancellationToken,
+    /// Cancelled when it must end at once: what is not stored yet is left for the next start.
+    pub(crate) now: CancellationToken,
 }
 
 impl Upload {
     /// Commits what it receives, in order, until nothing more can come.
     pub(crate) async fn run(self, mut parcels: UnboundedReceiver<Parcel>) -> Uploaded {
         let mut uploaded = Uploaded::default();
+        let mut gives_up = false;
         while let Some(parcel) = parcels.recv().await {
-            let path = parcel.path().to_owned();
-            match spawn_blocking(move || parcel.open()).await.map_err(io::Error::other).flatten() {
-                Ok(Some(content)) => {
-                    if self.commit_with_retries(&content).await {
-                        uploaded.committed += 1;
-                        self.remove(&path, content.bytes.len());
-                    } else {
-                        uploaded.left += 1;
-                    }
-                }
-                Ok(None) => {
-                    self.metrics.segments_damaged.inc();
-                    tracing::error!(path = %path.display(), "a spool file without a readable header is set aside");
-                }
-                Err(error) => {
+            // Once one is given up at the stop all are, so that what ends their boot is among those left.
+            if gives_up || self.now.is_cancelled() {
+                uploaded.left += 1;
+                continue;
+            }
+            // A panic costs its parcel, until the next start.
+            let stored = AssertUnwindSafe(self.store(parcel)).catch_unwind();
+            let stored = tokio::select! {
+                stored = stored => stored.unwrap_or(Stored::Left),
+                () = self.now.cancelled() => Stored::Left,
+            };
+            match stored {
+                Stored::Committed => uploaded.committed += 1,
+                Stored::SetAside => {}
+                Stored::Left => {
                     uploaded.left += 1;
-                    tracing::error!(path = %path.display(), %error, "cannot read a spool file; it stays");
+                    gives_up = self.stopping.is_cancelled();
                 }
             }
         }
         uploaded
+    }
+
+    async fn store(&self, parcel: Parcel) -> Stored {
+        let path = parcel.path().to_owned();
+        match spawn_blocking(move || parcel.open()).await.map_err(io::Error::other).flatten() {
+            Ok(Some(content)) => {
+                if !self.commit_with_retries(&content).await {
+                    return Stored::Left;
+                }
+                self.remove(path, &content).await;
+                Stored::Committed
+            }
+            Ok(None) => {
+                self.metrics.segments_damaged.inc();
+                tracing::error!(path = %path.display(), "a spool file without a readable header is set aside");
+                Stored::SetAside
+            }
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "cannot read a spool file; it stays");
+                Stored::Left
+            }
+        }
     }
 
     async fn commit_with_retries(&self, content: &Content) -> bool {
@@ -121,9 +150,9 @@ impl Upload {
         Ok(())
     }
 
-    fn remove(&self, path: &Path, bytes: usize) {
-        self.metrics.spool_bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
-        match fs::remove_file(path) {
+    async fn remove(&self, path: PathBuf, content: &Content) {
+        self.metrics.spool_bytes.dec_by(i64::try_from(content.bytes.len()).unwrap_or(i64::MAX));
+        match tokio::fs::remove_file(&path).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(path = %path.display(), %error, "cannot remove a stored segment from the spool");
             }
@@ -132,19 +161,24 @@ impl Upload {
     }
 }
 
+/// What became of a parcel.
+#[derive(Clone, Copy, Debug)]
+enum Stored {
+    Committed,
+    /// It says nothing of itself, and a person has to look at it.
+    SetAside,
+    /// It stays in the spool.
+    Left,
+}
+
 /// A segment ready to be stored.
 struct Content {
     bytes: Vec<u8>,
     manifest: Manifest,
     key: String,
     damaged: bool,
-}
-
-impl Content {
-    fn new(bytes: Vec<u8>, header: &Header, totals: &Totals) -> Self {
-        let manifest = totals.manifest(header, &bytes, false);
-        Self { key: totals.key(header).manifest(), bytes, manifest, damaged: false }
-    }
+    /// Held until the file is removed: another recorder would store it as well.
+    _lock: Arc<Lock>,
 }
 
 impl Parcel {
@@ -164,14 +198,17 @@ impl Parcel {
                 file.file.seek(SeekFrom::Start(0))?;
                 // What lies behind is a frame that failed.
                 file.file.by_ref().take(file.bytes).read_to_end(&mut bytes)?;
-                Ok(Some(Content::new(bytes, &header, &totals)))
+                let manifest = totals.manifest(&header, &bytes, false);
+                let key = totals.key(&header).manifest();
+                Ok(Some(Content { bytes, manifest, key, damaged: false, _lock: file.lock }))
             }
             Self::Leftover(leftover) => {
                 let mut bytes = Vec::new();
                 File::open(&leftover.path)?.read_to_end(&mut bytes)?;
-                let recovered = recover(bytes, leftover.ends_boot);
+                let path = leftover.path.clone();
+                let recovered = recover(bytes, leftover);
                 if recovered.is_none() {
-                    spool::set_aside(&leftover.path)?;
+                    spool::set_aside(&path)?;
                 }
                 Ok(recovered)
             }
@@ -180,7 +217,7 @@ impl Parcel {
 }
 
 /// Adds up the sound frames of a file. The bytes stay as they are, so that readers see the damage too.
-fn recover(bytes: Vec<u8>, ends_boot: bool) -> Option<Content> {
+fn recover(bytes: Vec<u8>, leftover: Leftover) -> Option<Content> {
     let mut reader = Reader::<Line>::new(&bytes);
     let mut header = None;
     let mut totals = Totals::default();
@@ -192,6 +229,7 @@ fn recover(bytes: Vec<u8>, ends_boot: bool) -> Option<Content> {
     }
     let damaged = reader.damage().any();
     let header = header?;
-    let manifest = totals.manifest(&header, &bytes, ends_boot);
-    Some(Content { key: totals.key(&header).manifest(), bytes, manifest, damaged })
+    let manifest = totals.manifest(&header, &bytes, leftover.ends_boot);
+    let key = totals.key(&header).manifest();
+    Some(Content { bytes, manifest, key, damaged, _lock: leftover.lock })
 }
