@@ -79,9 +79,10 @@ pub(crate) async fn serve(
     let mut connections = VecDeque::<AbortHandle>::new();
     loop {
         let accepted = tokio::select! {
-            accepted = door.accept() => accepted,
+            biased;
             () = close.cancelled() => break,
             () = end.cancelled() => break,
+            accepted = door.accept() => accepted,
         };
         let Ok(stream) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -14,7 +14,7 @@ use listenfd::ListenFd;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::sidecar::Config;
 use crate::hand_over::Giver;
@@ -282,8 +282,11 @@ impl OpenDoor {
         if refuse_handshakes(&self.listener).is_ok() {
             let until = Instant::now() + HANDSHAKE;
             while let Ok(accepted) = timeout_at(until, self.accept()).await {
-                let Ok(stream) = accepted else { break };
-                take(stream);
+                match accepted {
+                    Ok(stream) => take(stream),
+                    // As when the process is out of file descriptors: some are closed soon.
+                    Err(_) => sleep(HANDSHAKE / 10).await,
+                }
             }
         }
         // Not within tokio's budget for one turn: it would seem that nothing waits any more.

@@ -33,7 +33,7 @@ use crate::upload::{Parcel, Upload, Uploaded};
 use crate::writer::{Outcome, Pace, Writer};
 use crate::{clock, redact};
 
-/// Where everything must end at once, a disk gets this long to answer.
+/// At the start, and where everything must end at once, a disk gets this long to answer.
 const DISK_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a recorder cannot start. Each is a matter of the configuration.
@@ -45,9 +45,6 @@ pub enum BindError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// Binding failed in a way that nobody thought of.
-    #[error("cannot bind")]
-    Failed(#[source] io::Error),
 }
 
 /// Why a run ended without a summary.
@@ -92,12 +89,7 @@ impl Recorder {
 
     /// Does the same with sockets that are listening already.
     pub async fn bind_with(config: Config, passed: Passed) -> Result<Self, BindError> {
-        // The spool's disk may be slow.
-        let bound = spawn_blocking(move || Self::bind_now(config, passed)).await;
-        bound.map_err(|failed| BindError::Failed(failed.into()))?
-    }
-
-    fn bind_now(config: Config, mut passed: Passed) -> Result<Self, BindError> {
+        let mut passed = passed;
         let listeners = Listeners::open(&config, &mut passed)?;
         if let Some(admin) = listeners.admin.as_ref().map(Door::address)
             && !admin.ip().is_loopback()
@@ -107,16 +99,7 @@ impl Recorder {
                 "whoever reaches the admin port can switch recording off: let only the pod, its probes and its metrics reach it"
             );
         }
-        let note = note(&config, &listeners);
-        let mut spool = Spool::new(config.recorder.spool.clone(), clock::boot_id(), note);
-        match spool.ready() {
-            // A full disk is no reason to stand in the way of traffic; the writer tries again.
-            Err(error) if error.is_condition() => {
-                let error = format!("{:#}", anyhow::Error::new(error));
-                tracing::error!(error, "not recording yet");
-            }
-            other => drop(other?),
-        }
+        let spool = spool(&config, &listeners).await?;
         Ok(Self { config, listeners, spool, giver: passed.giver })
     }
 
@@ -187,13 +170,14 @@ impl Recorder {
             () = shutdown.now.cancelled() => false,
             () = taken(offer) => true,
         };
-        draining.cancel();
         if is_handed_over {
+            // Not draining for those who ask: whoever asks here at this moment is served by the next one.
             handed_over.cancel();
             tracing::info!(
                 "another recorder accepts from now on: requests in progress are finished"
             );
         } else {
+            draining.cancel();
             tracing::info!("stopping: requests in progress are finished");
         }
         let cut_off = traffic.drain(&capture, &config, is_handed_over, &shutdown.now).await;
@@ -205,6 +189,33 @@ impl Recorder {
         summary.cut_off = cut_off;
         summary.ended_at_once = shutdown.now.is_cancelled();
         Ok(summary)
+    }
+}
+
+/// Prepares the spool. Neither a full disk nor one that hangs is a reason to stand in the way of traffic: the writer tries again.
+async fn spool(config: &Config, listeners: &Listeners) -> Result<Spool, SpoolError> {
+    let new = || {
+        let directory = config.recorder.spool.clone();
+        Spool::new(directory, clock::boot_id(), note(config, listeners))
+    };
+    let mut spool = new();
+    let ready = spawn_blocking(move || {
+        let ready = spool.ready().map(drop);
+        (spool, ready)
+    });
+    match timeout(DISK_WAIT, ready).await {
+        Ok(Ok((spool, Ok(())))) => Ok(spool),
+        Ok(Ok((spool, Err(error)))) if error.is_condition() => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::error!(error, "not recording yet");
+            Ok(spool)
+        }
+        Ok(Ok((_, Err(error)))) => Err(error),
+        // Under a new name: that attempt may still come to its end.
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!("not recording yet: the spool's disk does not answer");
+            Ok(new())
+        }
     }
 }
 

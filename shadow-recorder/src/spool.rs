@@ -114,7 +114,7 @@ impl Spool {
         let leftover = |sequence| Leftover {
             path: self.directory.join(format!("{boot}-{sequence}{SUFFIX}")),
             ends_boot: Some(sequence) == last,
-            lock: Arc::clone(lock),
+            _lock: Arc::clone(lock),
         };
         Ok(sequences.into_iter().map(leftover).collect())
     }
@@ -174,7 +174,7 @@ pub(crate) struct Leftover {
     /// Whether it is the last of its boot, which wrote nothing after it.
     pub(crate) ends_boot: bool,
     /// Held until it is stored: no other recorder must take it.
-    pub(crate) lock: Arc<Lock>,
+    _lock: Arc<Lock>,
 }
 
 /// Sets a file aside that cannot be read, so that a person can.
@@ -188,7 +188,6 @@ pub(crate) fn set_aside(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 pub(crate) struct SpoolFile {
     pub(crate) path: PathBuf,
-    // Kept open until the upload, so that a lost name costs nothing.
     pub(crate) file: File,
     /// Bytes that are on disk.
     pub(crate) bytes: u64,

@@ -341,8 +341,10 @@ impl Writer {
 
     fn hand_over(&self, ended: Option<Segment>) {
         if let Some(Segment { file, header, totals, .. }) = ended {
-            self.capture.metrics.segments_sealed.inc();
-            let sealed = Sealed { file, header, totals };
+            let metrics = &self.capture.metrics;
+            let waiting =
+                metrics.segments_sealed.inc().saturating_sub(metrics.segments_committed.get());
+            let sealed = Sealed::new(file, header, totals, waiting);
             // Fails only where the upload is gone; the file stays and the next start finds it.
             let _ = self.parcels.send(Parcel::Sealed(sealed.into()));
         }

@@ -58,7 +58,7 @@ fn sealed(parcels: &mut UnboundedReceiver<Parcel>) -> Vec<Sealed> {
 
 /// Reads a sealed file back and checks that its totals are those of its lines.
 fn lines(sealed: &Sealed) -> Vec<Line> {
-    let bytes = std::fs::read(&sealed.file.path).unwrap();
+    let bytes = std::fs::read(&sealed.path).unwrap();
     let mut reader = Reader::<Line>::new(&bytes);
     let lines: Vec<Line> = reader.lines().collect();
     let mut totals = Totals::default();

@@ -304,6 +304,33 @@ async fn a_disk_that_hangs_costs_no_request_a_moment_and_keeps_no_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_outage_of_the_store_takes_no_files_from_the_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::write(&store, "a file where the store should be").unwrap();
+    let more = "segment_age_max = \"1ms\"";
+    let sidecar = Sidecar::start(folder.path(), echo().await, &[], more).await;
+    let mut sealed = 0;
+    until("segments wait", async || {
+        send(sidecar.clients, post("/", "one more")).await;
+        sealed = files(&folder.path().join("spool")).len();
+        sealed > 100
+    })
+    .await;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", sidecar.child.id().unwrap())).unwrap();
+    let is_segment = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_link(entry.unwrap().path())
+            .is_ok_and(|file| file.to_string_lossy().ends_with(".zst"))
+    };
+    let open = open.map(is_segment).filter(|is_segment| *is_segment).count();
+    // One is being written, and one may be read at the moment.
+    assert!((60..=66).contains(&open), "{open} of {sealed}");
+    std::fs::remove_file(&store).unwrap();
+    let stored = sidecar.stop().await;
+    assert!(stored.manifests.len() >= 100 && stored.tally.recorded == stored.tally.observed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_standard_error_that_nobody_reads_costs_log_lines_and_nothing_else() {
     for closed in [false, true] {
         let folder = tempfile::tempdir().unwrap();

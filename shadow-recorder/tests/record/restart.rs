@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -133,6 +133,14 @@ async fn a_recorder_takes_over_from_another_without_a_supervisor() {
     let mut first = Sidecar::run(folder.path(), start()).await;
     let load = Load::start(first.clients, 16);
     load.goes_on(300).await;
+    // A probe never fails, and never meets the one that stops.
+    let (admin, over) = (first.admin, Arc::new(AtomicBool::new(false)));
+    let end = Arc::clone(&over);
+    let probe = tokio::spawn(async move {
+        while !end.load(Ordering::Relaxed) {
+            assert_eq!(send(admin, get("/ready")).await.body(), "ready\n");
+        }
+    });
     // One that takes the sockets and dies changes nothing.
     drop(std::os::unix::net::UnixStream::connect(folder.path().join("hand-over")).unwrap());
     load.goes_on(100).await;
@@ -142,13 +150,14 @@ async fn a_recorder_takes_over_from_another_without_a_supervisor() {
     // Without a signal.
     assert!(first.ended().await.success());
     load.goes_on(300).await;
-    // A probe never meets the one that stops.
-    assert_eq!(second.admin(get("/ready")).await, (200, "ready\n".into()));
     assert_eq!(send(second.egress["fx"], get("/")).await.body(), "1.1");
+    assert_eq!(second.admin(get("/recording")).await.0, 200);
     let third = Sidecar::run(folder.path(), start()).await;
     assert!(second.ended().await.success());
     load.goes_on(100).await;
     let seen = load.end().await;
+    over.store(true, Ordering::Relaxed);
+    probe.await.unwrap();
     third.stop().await;
     seen.assert_nothing_failed();
     assert_eq!(seen.refused.load(Ordering::Relaxed), 0);
