@@ -17,12 +17,14 @@ use jiff::Timestamp;
 use crate::account::{Account, Reason};
 use crate::clock;
 use crate::exchange::Attribution;
+use crate::health::Health;
 use crate::key_reader::KeyReader;
 use crate::keys::OwnKey;
 use crate::metrics::Metrics;
 use crate::observation::{Observation, RequestHead, Seen};
 use crate::registry::{Closed, Registry};
 use crate::sampling::{Drawn, Sampling};
+use crate::switch::Switch;
 use crate::tee::{Memory, OnEnd, Tee};
 
 /// The limits of a capture, as configured.
@@ -83,6 +85,8 @@ pub(crate) struct Capture {
     pub(crate) sampling: Sampling,
     /// Absent where no business key is configured.
     pub(crate) keys: Option<KeyReader>,
+    pub(crate) switch: Switch,
+    pub(crate) health: Arc<Health>,
     memory: Arc<Memory>,
     registry: Mutex<Registry>,
     queue: SyncSender<Event>,
@@ -100,6 +104,8 @@ impl Capture {
         let (queue, events) = sync_channel(limits.queue_exchanges_max);
         let capture = Self {
             account: Account::new(metrics.clone()),
+            switch: Switch::new(metrics.recording.clone()),
+            health: Arc::default(),
             metrics,
             limits,
             sampling,
@@ -245,6 +251,11 @@ impl Capture {
     /// Returns the number of exchanges whose calls may still come, recorded or not.
     pub(crate) fn open_count(&self) -> usize {
         self.registry().known()
+    }
+
+    /// Returns the number of exchanges that are not answered yet, or have a call in progress.
+    pub(crate) fn in_progress_count(&self) -> usize {
+        self.registry().in_progress()
     }
 
     /// Tells that what breaks off from now on is broken off by the recorder.

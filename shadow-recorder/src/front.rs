@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -121,8 +122,12 @@ where
             let status = this.refused.take().unwrap_or(StatusCode::BAD_REQUEST);
             return Poll::Ready(Ok(refuse(status)));
         };
-        let response = ready!(answer.poll(context))?;
+        let mut response = ready!(answer.poll(context))?;
         let in_progress = this.in_progress.take();
+        let is_http1 = response.version() < Version::HTTP_2;
+        if is_http1 && in_progress.as_ref().is_some_and(|it| it.0.is_closing.load(Relaxed)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(
             response.map(|inner| Either::Left(InProgressBody { inner, _in_progress: in_progress }))
         ))

@@ -5,7 +5,8 @@
 //! | `shadow_recorder_exchanges_observed_total` | counter | exchanges received from clients |
 //! | `shadow_recorder_exchanges_recorded_total` | counter | exchanges synced to the spool |
 //! | `shadow_recorder_exchanges_sampled_out_total` | counter | exchanges that the sampling left out |
-//! | `shadow_recorder_exchanges_dropped_total{reason}` | counter | exchanges that passed unrecorded: `calls_max`, `connections_max`, `disk`, `exchanges_open_max`, `head_bytes_max`, `line_bytes_max`, `memory_bytes_max`, `panic`, `queue_full`, `shutdown`, `spool_bytes_max` |
+//! | `shadow_recorder_exchanges_dropped_total{reason}` | counter | exchanges that passed unrecorded: `calls_max`, `connections_max`, `disk`, `exchanges_open_max`, `head_bytes_max`, `line_bytes_max`, `memory_bytes_max`, `panic`, `queue_full`, `recording_off`, `shutdown`, `spool_bytes_max` |
+//! | `shadow_recorder_recording` | gauge | 1 while what passes is recorded; 0 while that is switched off, or paused by a fault |
 //! | `shadow_recorder_exchanges_open` | gauge | exchanges whose answer or upstream calls are still awaited |
 //! | `shadow_recorder_queue_exchanges` | gauge | exchanges and ambient calls waiting for the writer |
 //! | `shadow_recorder_copied_bytes` | gauge | bytes of body copies held in memory |
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) exchanges_recorded: Counter,
     pub(crate) exchanges_sampled_out: Counter,
     exchanges_dropped: Family<Label, Counter>,
+    pub(crate) recording: Gauge,
     pub(crate) exchanges_open: Gauge,
     pub(crate) queue_exchanges: Gauge,
     pub(crate) copied_bytes: Gauge,
@@ -84,6 +86,7 @@ impl Metrics {
         registry.register("exchanges_recorded", "Exchanges synced to the spool", m.exchanges_recorded);
         registry.register("exchanges_sampled_out", "Exchanges that the sampling left out", m.exchanges_sampled_out);
         registry.register("exchanges_dropped", "Exchanges that passed unrecorded", m.exchanges_dropped);
+        registry.register("recording", "Whether what passes is recorded", m.recording);
         registry.register("exchanges_open", "Exchanges whose answer or upstream calls are still awaited", m.exchanges_open);
         registry.register("queue_exchanges", "Exchanges and ambient calls waiting for the writer", m.queue_exchanges);
         registry.register("copied_bytes", "Bytes of body copies held in memory", m.copied_bytes);

@@ -125,6 +125,12 @@ impl Registry {
         self.open.len() + self.passing
     }
 
+    /// Returns the number of recorded exchanges that are not answered yet, or have a call in progress.
+    pub(crate) fn in_progress(&self) -> usize {
+        let records = self.open.values().filter_map(|open| open.record.as_ref());
+        records.filter(|record| record.seen.is_none() || record.calls_in_progress > 0).count()
+    }
+
     /// Returns whether nothing is known, awaited or remembered.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -28,7 +28,12 @@ pub(crate) fn capture(limits: Limits) -> (Arc<Capture>, Receiver<Event>) {
 }
 
 /// Passes a request through the layer, to a service that repeats its body and its trace state.
-async fn pass(capture: &Arc<Capture>, side: Side, target: &str, state: &str) -> (String, String) {
+pub(crate) async fn pass(
+    capture: &Arc<Capture>,
+    side: Side,
+    target: &str,
+    state: &str,
+) -> (String, String) {
     let echo = service_fn(async |request: Request<Tee<Full<Bytes>>>| {
         let state = request.headers().get("tracestate").cloned();
         let body = request.into_body().collect().await?.to_bytes();
@@ -51,7 +56,7 @@ async fn pass(capture: &Arc<Capture>, side: Side, target: &str, state: &str) -> 
     (String::from_utf8(body.to_vec()).unwrap(), state)
 }
 
-async fn exchange(capture: &Arc<Capture>, target: &str) -> String {
+pub(crate) async fn exchange(capture: &Arc<Capture>, target: &str) -> String {
     let (body, state) = pass(capture, Side::Clients, target, "v=1").await;
     assert_eq!(body, "body");
     state
@@ -67,11 +72,11 @@ pub(crate) async fn closed(capture: &Arc<Capture>, events: &Receiver<Event>) -> 
     }
 }
 
-async fn call(capture: &Arc<Capture>, state: &str) {
+pub(crate) async fn call(capture: &Arc<Capture>, state: &str) {
     pass(capture, Side::Upstream("fx".into()), "/fx", state).await;
 }
 
-fn after_linger() -> Instant {
+pub(crate) fn after_linger() -> Instant {
     Instant::now() + LIMITS.linger
 }
 

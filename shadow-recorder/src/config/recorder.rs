@@ -15,6 +15,9 @@ use crate::redact::is_credential;
 use crate::sampling::Sampling;
 use crate::store::Store;
 
+/// More threads than any machine's sidecar can use: most likely a slip of the pen.
+const THREADS_MAX: usize = 64;
+
 /// `[service]`: the service whose build is certified.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -69,6 +72,10 @@ pub struct Recorder {
     pub business_key: Option<BusinessKey>,
     /// How long an exchange stays open after its answer, for late upstream calls.
     pub linger: Duration,
+    /// Where another recorder can take the listeners over; absent, it cannot.
+    pub hand_over: Option<PathBuf>,
+    /// Threads that carry requests.
+    pub threads: usize,
     /// How long accepted requests may take after SIGTERM.
     pub grace: Duration,
     /// How long a client may take to send a request's head.
@@ -287,12 +294,14 @@ fn upstream(
 }
 
 /// The keys of `[recorder]`.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 28] = [
     "listen",
     "forward_to",
     "admin",
     "spool",
     "instance",
+    "hand_over",
+    "threads",
     "sampling_rate",
     "sampling_key",
     "business_key",
@@ -332,6 +341,8 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         admin: table.address("admin"),
         sampling: sampling(&mut table),
         business_key: business_key(&mut table),
+        hand_over: table.text("hand_over").map(|path| document.resolve(&path.value)),
+        threads: threads(&mut table),
         linger: table.duration("linger").unwrap_or(Duration::from_millis(200)),
         grace: table.duration("grace").unwrap_or(seconds(25)),
         head_timeout: table.duration("head_timeout").unwrap_or(seconds(10)),
@@ -365,6 +376,14 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     // The placeholders above never leave: their absence was reported.
     (listen.is_some() && forward_to.is_some() && spool.is_some() && instance.is_some())
         .then_some(recorder)
+}
+
+fn threads(table: &mut Table<'_, '_>) -> usize {
+    let threads = table.integer("threads", 1).map_or(1, usize_of);
+    if threads > THREADS_MAX {
+        table.mistake(&format!("`threads` is at most {THREADS_MAX}"));
+    }
+    threads
 }
 
 fn loops(forward_to: &Origin, listen: SocketAddr) -> bool {

@@ -79,7 +79,17 @@ fn the_environment_overrides_a_scalar() {
 fn durations_have_a_unit() {
     assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
     assert_eq!(parse_duration("14d"), Ok(Duration::from_hours(14 * 24)));
-    for text in ["", "5", "s", "-1s", "1.5h", "1 h", "99999999999999999999s"] {
+    for text in [
+        "",
+        "5",
+        "s",
+        "-1s",
+        "1.5h",
+        "1 h",
+        "99999999999999999999s",
+        "3661d",
+        "99999999999999999ms",
+    ] {
         assert!(parse_duration(text).is_err(), "{text}");
     }
 }
@@ -138,5 +148,20 @@ fn the_ways_of_egress_are_checked() {
         "`a b` is not a host",
     ] {
         assert!(found.contains(expected), "{expected}\n--- in\n{found}");
+    }
+}
+
+#[test]
+fn threads_are_counted_and_few() {
+    let with =
+        |line: &str| GOOD.replace("spool = \"spool\"", &format!("spool = \"spool\"\n{line}"));
+    assert_eq!(mistakes(&with("threads = 4\nhand_over = \"run/hand-over\""), |_| None), [""; 0]);
+    for (line, expected) in [
+        ("threads = 0", "must be a whole number of at least 1"),
+        ("threads = 65", "`threads` is at most 64"),
+        ("hand_over = 1", "must be a text in quotes"),
+    ] {
+        let found = mistakes(&with(line), |_| None).join("\n");
+        assert!(found.contains(expected), "{found}");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +38,8 @@ pub(crate) struct Sidecar {
     pub(crate) egress: BTreeMap<String, SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) folder: PathBuf,
+    /// What it logged since it listens.
+    pub(crate) log: Arc<Mutex<String>>,
 }
 
 impl Sidecar {
@@ -74,14 +76,19 @@ impl Sidecar {
                 listening = pairs.map(|(n, at)| (n.to_owned(), at.parse().unwrap())).collect();
             }
         }
+        let log = Arc::<Mutex<String>>::default();
+        let logged = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 println!("{line}");
+                let mut log = logged.lock().unwrap();
+                *log += &line;
+                log.push('\n');
             }
         });
         let (clients, admin) =
             (listening.remove("[clients]").unwrap(), listening.remove("[admin]").unwrap());
-        Self { child, clients, egress: listening, admin, folder: folder.to_owned() }
+        Self { child, clients, egress: listening, admin, folder: folder.to_owned(), log }
     }
 
     pub(crate) async fn signal(&self, name: &str) {
@@ -99,6 +106,22 @@ impl Sidecar {
         let status = self.ended().await;
         assert!(status.success(), "{status}");
         Stored::read(&self.folder)
+    }
+
+    /// Waits until what is stored is as expected.
+    pub(crate) async fn until_stored(&self, mut holds: impl FnMut(&Stored) -> bool) {
+        until("the store has it", async || holds(&Stored::read(&self.folder))).await;
+    }
+
+    /// Asks the admin listener; returns the status and the text.
+    pub(crate) async fn admin(&self, request: Request<Full<Bytes>>) -> (u16, String) {
+        let answer = send(self.admin, request).await;
+        (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
+    /// Waits until it has logged a text.
+    pub(crate) async fn until_logged(&self, text: &str) {
+        until(text, async || self.log.lock().unwrap().contains(text)).await;
     }
 
     /// Waits until a metric has a value.
@@ -163,7 +186,12 @@ impl Stored {
     pub(crate) fn read(folder: &Path) -> Self {
         let store = folder.join("store");
         let mut stored = Self::default();
-        for path in files(&store).into_iter().filter(|p| p.to_string_lossy().ends_with(".json")) {
+        // Of a recorder that runs, objects may be on their way.
+        let is_manifest = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.ends_with(".json") && !name.starts_with(".writing-")
+        };
+        for path in files(&store).into_iter().filter(is_manifest) {
             let manifest: Manifest = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
             let bytes = std::fs::read(store.join(&manifest.segment)).unwrap();
             let digest = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {

@@ -12,6 +12,12 @@ mod egress;
 mod exchange;
 // Clients, services and disks that fail.
 mod failure;
+// Clients that never pause.
+mod load;
+// The admin listener, the switch, the signals.
+mod operation;
+// A restart that no client notices.
+mod restart;
 // Stopping, being killed, and starting again.
 mod stop;
 // Configurations that cannot be used.
