@@ -124,17 +124,17 @@ fn stream(number: u32) -> u32 {
 async fn rapid_resets_end_their_connection() {
     let flooded = Flooded::start().await;
     let cancel = 8u32.to_be_bytes();
-    // A hundred in a packet, ten thousand in all.
+    // A hundred in a packet.
     let ended = flooded
         .flood(b"", |number| {
-            let streams = (0..100).map(|more| stream(100 * (number % 100) + more));
+            let streams = (0..100).map(|more| stream(100 * number + more));
             let resets = streams.map(|stream| {
                 [request(stream, &GET, END_STREAM), frame(RST_STREAM, 0, stream, &cancel)].concat()
             });
             resets.collect::<Vec<_>>().concat()
         })
         .await;
-    assert!(ended, "10,000 streams opened and reset");
+    assert!(ended, "streams opened and reset for {FLOOD:?}");
     flooded.finish().await;
 }
 
