@@ -1,7 +1,6 @@
-//! Where observed exchanges end: what is dropped is counted, each in exactly one counter.
+//! Where observed exchanges end that are not recorded: each in exactly one counter.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::metrics::Metrics;
@@ -9,10 +8,16 @@ use crate::metrics::Metrics;
 /// Why an exchange was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Reason {
+    /// It made more upstream calls than `calls_max`.
+    CallsMax,
+    /// Its connection was one too many.
+    ConnectionsMax,
     /// The spool could not be written.
     Disk,
     /// More exchanges were open than `exchanges_open_max`.
     ExchangesOpenMax,
+    /// A head of it, or of one of its calls, was larger than `head_bytes_max`.
+    HeadBytesMax,
     /// The exchange is larger than a reader of segments accepts.
     LineBytesMax,
     /// The copies of all bodies together held more than `memory_bytes_max`.
@@ -31,8 +36,11 @@ impl Reason {
     /// Returns the name under which the reason is counted.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::CallsMax => "calls_max",
+            Self::ConnectionsMax => "connections_max",
             Self::Disk => "disk",
             Self::ExchangesOpenMax => "exchanges_open_max",
+            Self::HeadBytesMax => "head_bytes_max",
             Self::LineBytesMax => "line_bytes_max",
             Self::MemoryBytesMax => "memory_bytes_max",
             Self::Panic => "panic",
@@ -43,52 +51,80 @@ impl Reason {
     }
 }
 
-/// What was dropped since it was last taken.
+/// What passed unrecorded since it was last taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses {
-    /// Exchanges, by reason.
-    pub(crate) exchanges: BTreeMap<Reason, u64>,
-    /// Upstream calls, with their exchange or alone.
-    pub(crate) calls: u64,
+pub(crate) struct Passed {
+    /// Exchanges that the sampling left out.
+    pub(crate) sampled_out: u64,
+    /// Exchanges lost, by reason.
+    pub(crate) dropped: BTreeMap<Reason, u64>,
+    /// Upstream calls of exchanges that were already known to be unrecorded.
+    pub(crate) calls_sampled_out: u64,
+    /// Upstream calls lost, with their exchange or alone.
+    pub(crate) calls_dropped: u64,
 }
 
-impl Losses {
-    /// Returns whether nothing was dropped.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.exchanges.is_empty() && self.calls == 0
+impl Passed {
+    /// Returns whether everything was recorded.
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 
-    /// Adds what was dropped later.
+    /// Returns the exchanges among it.
+    pub(crate) fn exchanges(&self) -> u64 {
+        self.sampled_out + self.dropped.values().sum::<u64>()
+    }
+
+    /// Adds what passed later.
     pub(crate) fn add(&mut self, later: Self) {
-        for (reason, count) in later.exchanges {
-            *self.exchanges.entry(reason).or_default() += count;
+        self.sampled_out += later.sampled_out;
+        for (reason, count) in later.dropped {
+            *self.dropped.entry(reason).or_default() += count;
         }
-        self.calls += later.calls;
+        self.calls_sampled_out += later.calls_sampled_out;
+        self.calls_dropped += later.calls_dropped;
     }
 }
 
 /// Counts, shared by the data path and the writer.
 #[derive(Debug)]
 pub(crate) struct Account {
-    observed: AtomicU64,
-    losses: Mutex<Losses>,
+    lost: Mutex<Lost>,
     metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Lost {
+    dropped: BTreeMap<Reason, u64>,
+    calls_dropped: u64,
+    /// What was taken of the counters that only grow.
+    sampled_out_taken: u64,
+    calls_sampled_out_taken: u64,
 }
 
 impl Account {
     pub(crate) fn new(metrics: Metrics) -> Self {
-        Self { observed: AtomicU64::new(0), losses: Mutex::default(), metrics }
+        Self { lost: Mutex::default(), metrics }
     }
 
     /// Counts an exchange as it is received.
     pub(crate) fn observe(&self) {
-        self.observed.fetch_add(1, Ordering::Relaxed);
         self.metrics.exchanges_observed.inc();
     }
 
     /// Returns the exchanges received since the start.
     pub(crate) fn observed(&self) -> u64 {
-        self.observed.load(Ordering::Relaxed)
+        self.metrics.exchanges_observed.get()
+    }
+
+    /// Counts an exchange that the sampling leaves out.
+    pub(crate) fn sample_out(&self) {
+        self.metrics.exchanges_sampled_out.inc();
+    }
+
+    /// Counts an upstream call of an exchange that is not recorded.
+    pub(crate) fn sample_out_call(&self) {
+        self.metrics.calls_sampled_out.inc();
     }
 
     /// Counts an exchange that is not recorded, and the upstream calls lost with it.
@@ -101,12 +137,12 @@ impl Account {
         if exchanges + calls == 0 {
             return;
         }
-        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if exchanges > 0 {
-            *losses.exchanges.entry(reason).or_default() += exchanges;
+            *lost.dropped.entry(reason).or_default() += exchanges;
             self.metrics.dropped(reason).inc_by(exchanges);
         }
-        losses.calls += calls;
+        lost.calls_dropped += calls;
         self.metrics.upstream_calls_dropped.inc_by(calls);
     }
 
@@ -115,8 +151,17 @@ impl Account {
         self.drop_exchanges(Reason::Panic, 0, 1);
     }
 
-    /// Takes what was dropped since the last time.
-    pub(crate) fn take_losses(&self) -> Losses {
-        std::mem::take(&mut self.losses.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes what passed unrecorded since the last time.
+    pub(crate) fn take(&self) -> Passed {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let sampled_out = self.metrics.exchanges_sampled_out.get();
+        let calls_sampled_out = self.metrics.calls_sampled_out.get();
+        Passed {
+            sampled_out: sampled_out - std::mem::replace(&mut lost.sampled_out_taken, sampled_out),
+            dropped: std::mem::take(&mut lost.dropped),
+            calls_sampled_out: calls_sampled_out
+                - std::mem::replace(&mut lost.calls_sampled_out_taken, calls_sampled_out),
+            calls_dropped: std::mem::take(&mut lost.calls_dropped),
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
+use uuid::Uuid;
 
 use crate::account::Reason;
 use crate::capture::Event;
-use crate::exchange::{Ambient, Attribution, Exchange, Sample, UpstreamCall};
+use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, UpstreamCall};
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
 use crate::registry::{Call, Closed};
@@ -78,7 +79,8 @@ impl Batch {
 
     /// Returns the upstream calls in the lines.
     pub(crate) fn call_count(&self) -> u64 {
-        let Calls { attributed, ambiguous, unattributed, late, dropped: _ } = self.calls;
+        let Calls { attributed, ambiguous, unattributed, late, sampled_out: _, dropped: _ } =
+            self.calls;
         attributed + ambiguous + unattributed + late
     }
 }
@@ -108,15 +110,15 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
     let calls: Option<Vec<UpstreamCall>> = closed
         .calls
         .into_iter()
-        .map(|Call { upstream, offset, seen }| {
+        .map(|Call { upstream, offset, seen, .. }| {
             Some(call(&upstream, micros(offset), seen?, naming, metrics))
         })
         .collect();
     let (end, duration_us) = (closed.seen.end(), closed.seen.duration_us());
     let (request, response) = closed.seen.into_messages(naming.body_bytes_max, metrics);
     Some(Exchange {
-        id: closed.id,
-        trace_id: closed.trace_id,
+        id: ExchangeId(Uuid::from_u128(closed.id).hyphenated().to_string()),
+        trace_id: format!("{:032x}", closed.trace_id),
         received_at: closed.received_at,
         sequence: closed.sequence,
         duration_us,
@@ -127,7 +129,7 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         response,
         end,
         upstream: calls?,
-        sample: Sample::everything(),
+        sample: closed.drawn.sample(),
     })
 }
 

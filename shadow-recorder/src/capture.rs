@@ -1,9 +1,10 @@
 //! Pairs an exchange with the upstream calls made for it, and hands both to the writer's queue.
 //!
-//! An exchange is *open* from its request until `linger` after its answer, and longer while one of its calls is in progress. A call
-//! is attributed only with certainty: by the exchange id in its `tracestate`, or by a trace id that exactly one open exchange has.
-//! An exchange is *unsettled* until it is recorded or counted as dropped; what is unsettled holds back `sealed_through`.
+//! An exchange is *open* from its request until `linger` after its answer, and longer while one of its calls is in progress. Which
+//! calls are its own is found out in `attribution`. An exchange that passes unrecorded is *held* for as long, so that its calls are
+//! known. An exchange is *unsettled* until it is recorded or counted as dropped; what is unsettled holds back `sealed_through`.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,19 +15,24 @@ use http_body::Body;
 use jiff::Timestamp;
 
 use crate::account::{Account, Reason};
-use crate::exchange::{Attribution, ExchangeId};
+use crate::clock;
+use crate::exchange::Attribution;
+use crate::key_reader::KeyReader;
+use crate::keys::OwnKey;
 use crate::metrics::Metrics;
 use crate::observation::{Observation, RequestHead, Seen};
-use crate::registry::{Call, Closed, Registry};
+use crate::registry::{Closed, Registry};
+use crate::sampling::{Drawn, Sampling};
 use crate::tee::{Memory, OnEnd, Tee};
-use crate::trace_context::Carried;
 
 /// The limits of a capture, as configured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) linger: Duration,
+    pub(crate) head_bytes_max: usize,
     pub(crate) body_bytes_max: usize,
     pub(crate) memory_bytes_max: usize,
+    pub(crate) calls_max: usize,
     pub(crate) exchanges_open_max: usize,
     pub(crate) queue_exchanges_max: usize,
 }
@@ -35,9 +41,11 @@ pub(crate) struct Limits {
 #[derive(Clone, Debug)]
 pub(crate) enum Ticket {
     /// It is an exchange.
-    Exchange(ExchangeId),
+    Exchange(u128),
     /// It is a call of an open exchange, at this place of its list.
-    Call { exchange: ExchangeId, place: usize },
+    Call { exchange: u128, place: usize },
+    /// It is a call whose exchange is not known yet; its number.
+    Undecided(u64),
     /// It is a call of no exchange.
     Stray { at: Timestamp, attribution: Attribution, upstream: Arc<str> },
 }
@@ -53,13 +61,29 @@ pub(crate) enum Event {
     End,
 }
 
+/// Keeps an exchange that passes unrecorded known as open, until it is dropped with the end of the answer.
+#[derive(Debug)]
+pub(crate) struct Held {
+    capture: Arc<Capture>,
+    known_by: KnownBy,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum KnownBy {
+    Trace(u128),
+    Id(u128),
+}
+
 /// The open exchanges and the way to the writer.
 #[derive(Debug)]
 pub(crate) struct Capture {
     pub(crate) account: Account,
     pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    pub(crate) sampling: Sampling,
+    /// Absent where no business key is configured.
+    pub(crate) keys: Option<KeyReader>,
     memory: Arc<Memory>,
-    limits: Limits,
     registry: Mutex<Registry>,
     queue: SyncSender<Event>,
     cut: AtomicBool,
@@ -67,13 +91,20 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// Creates the capture and the writer's end of its queue.
-    pub(crate) fn new(limits: Limits, metrics: Metrics) -> (Arc<Self>, Receiver<Event>) {
+    pub(crate) fn new(
+        limits: Limits,
+        sampling: Sampling,
+        keys: Option<KeyReader>,
+        metrics: Metrics,
+    ) -> (Arc<Self>, Receiver<Event>) {
         let (queue, events) = sync_channel(limits.queue_exchanges_max);
         let capture = Self {
             account: Account::new(metrics.clone()),
             metrics,
-            memory: Memory::new(limits.memory_bytes_max),
             limits,
+            sampling,
+            keys,
+            memory: Memory::new(limits.memory_bytes_max),
             registry: Mutex::default(),
             queue,
             cut: AtomicBool::new(false),
@@ -86,72 +117,77 @@ impl Capture {
         Tee::new(body, self.limits.body_bytes_max, &self.memory, on_end)
     }
 
-    /// Opens an exchange, or counts it where too many are open.
+    /// Opens an exchange under a new id, which the ticket names.
     pub(crate) fn open(
         self: &Arc<Self>,
-        id: &ExchangeId,
-        trace_id: String,
+        trace_id: u128,
+        drawn: Drawn,
+        key: OwnKey,
         request: RequestHead,
-    ) -> Option<Arc<Observation>> {
+    ) -> Result<(u128, Arc<Observation>), Reason> {
+        let (now, started) = (clock::now(), Instant::now());
+        let id = clock::exchange_id(now);
         let mut registry = self.registry();
-        if registry.open.len() >= self.limits.exchanges_open_max {
-            // Its calls must not be taken for those of a recorded exchange of the same trace.
-            if let Some(ids) = registry.by_trace.get_mut(&trace_id) {
-                ids.push(id.0.clone());
-            }
-            drop(registry);
-            self.account.drop_exchange(Reason::ExchangesOpenMax, 0);
-            return None;
+        if registry.recorded() >= self.limits.exchanges_open_max {
+            return Err(Reason::ExchangesOpenMax);
         }
-        // The clock is read under the lock, so that `watermark` never runs ahead of an exchange about to be entered.
-        let received_at = registry.now();
-        registry.enter(&id.0, trace_id, received_at);
-        self.metrics.exchanges_open.inc();
+        registry.enter(id, trace_id, drawn, now, started);
+        if key != OwnKey::Unknown {
+            registry.set_key(id, key);
+        }
         drop(registry);
-        Some(Observation::new(Arc::clone(self), Ticket::Exchange(id.clone()), request))
+        self.metrics.exchanges_open.inc();
+        let ticket = Ticket::Exchange(id);
+        Ok((id, Observation::new(Arc::clone(self), ticket, started, request)))
     }
 
-    /// Finds the exchange of a call that begins now.
-    pub(crate) fn attribute(&self, upstream: &Arc<str>, carried: &Carried) -> Ticket {
+    /// Holds an exchange that passes unrecorded, and of which no more than the trace is known.
+    pub(crate) fn hold(self: &Arc<Self>, trace_id: u128) -> Held {
+        self.registry().enter_trace(trace_id);
+        Held { capture: Arc::clone(self), known_by: KnownBy::Trace(trace_id) }
+    }
+
+    /// Holds an exchange that passes unrecorded, and whose business key is or will be known; returns its id.
+    pub(crate) fn hold_with_key(self: &Arc<Self>, trace_id: u128, key: OwnKey) -> (u128, Held) {
+        let id = clock::exchange_id(clock::now());
         let mut registry = self.registry();
-        let (attribution, id) = registry.attribution(carried);
-        self.metrics.calls(attribution).inc();
-        let at = registry.now();
-        if let Some((id, open)) = id.and_then(|id| Some((id.clone(), registry.open.get_mut(&id)?)))
-        {
-            let call =
-                Call { upstream: Arc::clone(upstream), offset: open.started.elapsed(), seen: None };
-            open.calls.push(call);
-            open.calls_in_progress += 1;
-            return Ticket::Call { exchange: ExchangeId(id), place: open.calls.len() - 1 };
+        registry.enter_unrecorded(id, trace_id);
+        if key != OwnKey::Unknown {
+            registry.set_key(id, key);
         }
-        Ticket::Stray { at, attribution, upstream: Arc::clone(upstream) }
+        drop(registry);
+        (id, Held { capture: Arc::clone(self), known_by: KnownBy::Id(id) })
+    }
+
+    /// Notes the business key of an open exchange.
+    pub(crate) fn set_key(&self, id: u128, key: OwnKey) {
+        self.registry().set_key(id, key);
     }
 
     /// Takes what was seen of an exchange or a call when it has ended.
     pub(crate) fn ended(&self, ticket: &Ticket, seen: Seen) {
         match ticket {
             Ticket::Exchange(id) => {
+                let until = Instant::now() + self.limits.linger;
                 let mut registry = self.registry();
-                if let Some(open) = registry.open.get_mut(&id.0) {
-                    open.seen = Some(seen);
-                    let until = Instant::now() + self.limits.linger;
-                    registry.lingering.push_back((until, id.0.clone()));
+                registry.linger(*id, until);
+                if let Some(record) = registry.get_mut(*id) {
+                    record.seen = Some(seen);
                 }
             }
             Ticket::Call { exchange, place } => {
                 let mut registry = self.registry();
-                let Some(open) = registry.open.get_mut(&exchange.0) else { return };
-                open.calls[*place].seen = Some(seen);
-                open.calls_in_progress -= 1;
-                let closed = (open.lingered && open.calls_in_progress == 0)
-                    .then(|| registry.close(exchange.0.clone()))
-                    .flatten();
+                // Absent where the exchange was given up meanwhile.
+                let Some(record) = registry.get_mut(*exchange) else { return };
+                record.calls[*place].seen = Some(seen);
+                record.calls_in_progress -= 1;
+                let closed = registry.close_if_due(*exchange);
                 drop(registry);
                 if let Some(closed) = closed {
                     self.submit(closed);
                 }
             }
+            Ticket::Undecided(number) => self.ended_undecided(*number, seen),
             Ticket::Stray { at, attribution, upstream } => {
                 let (at, attribution, upstream) = (*at, *attribution, Arc::clone(upstream));
                 self.submit_stray(Event::Stray { at, attribution, upstream, seen: seen.into() });
@@ -161,16 +197,12 @@ impl Capture {
 
     /// Closes the exchanges that have lingered until `now`.
     pub(crate) fn sweep(&self, now: Instant) {
+        self.decide_overdue();
         loop {
             let mut registry = self.registry();
-            if registry.lingering.front().is_none_or(|(until, _)| *until > now) {
-                return;
-            }
-            let Some((_, id)) = registry.lingering.pop_front() else { return };
-            let Some(open) = registry.open.get_mut(&id) else { continue };
-            open.lingered = true;
-            let closed = (open.calls_in_progress == 0).then(|| registry.close(id)).flatten();
+            let next = registry.next_lingered(now);
             drop(registry);
+            let ControlFlow::Continue(closed) = next else { return };
             if let Some(closed) = closed {
                 self.submit(closed);
             }
@@ -179,35 +211,40 @@ impl Capture {
 
     /// Counts an exchange, or a call with the exchange it belongs to, that a failure of the recorder itself cost.
     pub(crate) fn lost(&self, ticket: &Ticket) {
+        self.give_up(ticket, Reason::Panic);
+        if let Ticket::Exchange(id) | Ticket::Call { exchange: id, .. } = ticket {
+            // Its end may never be reported.
+            self.registry().linger(*id, Instant::now() + self.limits.linger);
+        }
+    }
+
+    /// Stops recording an exchange, or the exchange that a call belongs to: over a limit, and by a call's fault. It stays known.
+    pub(crate) fn give_up(&self, ticket: &Ticket, reason: Reason) {
         match ticket {
             Ticket::Exchange(id) | Ticket::Call { exchange: id, .. } => {
-                let calls = self.registry().remove(&id.0);
-                // Absent where a call took its exchange along before, which was counted then; or before it was entered.
-                match (calls, ticket) {
-                    (Some(calls), _) => self.account.drop_exchange(Reason::Panic, calls),
-                    (None, Ticket::Exchange(_)) => self.account.drop_exchange(Reason::Panic, 0),
-                    (None, _) => {}
+                let record = self.registry().give_up(*id);
+                // Absent where it was given up before, which was counted then.
+                if let Some(record) = record {
+                    self.metrics.exchanges_open.dec();
+                    self.account.drop_exchange(reason, record.calls.len() as u64);
                 }
-                self.update_open();
             }
+            Ticket::Undecided(number) => self.give_up_undecided(*number, reason),
             Ticket::Stray { .. } => self.account.drop_call(),
         }
     }
 
     /// Gives up what is still open when the recorder stops.
-    pub(crate) fn give_up(&self) {
-        let ids: Vec<String> = self.registry().open.keys().cloned().collect();
+    pub(crate) fn give_up_all(&self) {
+        let ids = self.registry().recorded_ids();
         for id in ids {
-            if let Some(calls) = self.registry().remove(&id) {
-                self.account.drop_exchange(Reason::Shutdown, calls);
-            }
+            self.give_up(&Ticket::Exchange(id), Reason::Shutdown);
         }
-        self.update_open();
     }
 
-    /// Returns the number of open exchanges.
+    /// Returns the number of exchanges whose calls may still come, recorded or not.
     pub(crate) fn open_count(&self) -> usize {
-        self.registry().open.len()
+        self.registry().known()
     }
 
     /// Tells that what breaks off from now on is broken off by the recorder.
@@ -226,16 +263,14 @@ impl Capture {
         for piece in sequences.chunks(64) {
             let mut registry = self.registry();
             for sequence in piece {
-                registry.unsettled.remove(sequence);
+                registry.settle(*sequence);
             }
         }
     }
 
     /// Returns the instant before which every exchange received is settled.
     pub(crate) fn watermark(&self) -> Timestamp {
-        let mut registry = self.registry();
-        let now = registry.now();
-        registry.unsettled.values().next().map_or(now, |first| now.min(*first))
+        self.registry().watermark()
     }
 
     /// Tells the writer that nothing follows. Blocks while the queue is full.
@@ -249,11 +284,7 @@ impl Capture {
         self.metrics.copied_bytes.set(i64::try_from(self.memory.used()).unwrap_or(i64::MAX));
     }
 
-    fn update_open(&self) {
-        self.metrics.exchanges_open.set(i64::try_from(self.open_count()).unwrap_or(i64::MAX));
-    }
-
-    fn submit(&self, closed: Closed) {
+    pub(crate) fn submit(&self, closed: Closed) {
         self.metrics.exchanges_open.dec();
         let (sequence, calls) = (closed.sequence, closed.calls.len() as u64);
         let out_of_memory = closed.seen.is_out_of_memory()
@@ -273,7 +304,7 @@ impl Capture {
         }
     }
 
-    fn submit_stray(&self, event: Event) {
+    pub(crate) fn submit_stray(&self, event: Event) {
         let out_of_memory = matches!(&event, Event::Stray { seen, .. } if seen.is_out_of_memory());
         if out_of_memory || self.enqueue(event).is_some() {
             self.account.drop_call();
@@ -292,9 +323,20 @@ impl Capture {
         }
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         // A panic under the lock costs the capture that panicked; the maps stay usable.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let until = Instant::now() + self.capture.limits.linger;
+        let mut registry = self.capture.registry();
+        match self.known_by {
+            KnownBy::Trace(trace_id) => registry.linger_trace(trace_id, until),
+            KnownBy::Id(id) => registry.linger(id, until),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use toml_span::value::{Table as TomlTable, Value, ValueInner};
 pub mod egress;
 pub mod recorder;
 pub mod sidecar;
+mod business_key;
+mod sampling;
 mod table;
 
 pub use table::{At, Table, parse_duration, parse_regex};

@@ -3,8 +3,8 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,18 +12,18 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tower::Service;
 
 use crate::client_io::ClientIo;
-use crate::forward::{Answer, HEADER_FIELDS_MAX};
+use crate::forward::Answer;
 use crate::front::Front;
 use crate::lifetime::{Lifetime, Member, News};
 use crate::link::{End, Link, Tunnel};
 use crate::patience::{self, Patience};
-use crate::pinned::{Drivers, NoAnswer};
+use crate::pinned::{Drivers, HeadFields, NoAnswer};
 use crate::proxy::Pair;
 use crate::relay::Relays;
 use crate::tee::Tee;
@@ -40,7 +40,6 @@ const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 /// What answers the requests of a connection, behind its front.
 pub(crate) trait Inner:
     Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
-    + Clone
     + Send
     + 'static
 {
@@ -48,7 +47,6 @@ pub(crate) trait Inner:
 
 impl<S> Inner for S where
     S: Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
-        + Clone
         + Send
         + 'static
 {
@@ -60,6 +58,8 @@ pub(crate) struct Connection<S> {
     pub(crate) pair: Pair,
     pub(crate) service: Front<S>,
     pub(crate) patience: patience::Limits,
+    pub(crate) head_fields: HeadFields,
+    pub(crate) requests_refused: Counter,
 }
 
 impl<S: Inner> Connection<S> {
@@ -82,17 +82,17 @@ impl<S: Inner> Connection<S> {
     }
 
     async fn serve_http1(self, lifetime: &Lifetime) {
-        let Self { stream, pair: Pair { link, drivers }, service, patience } = self;
+        let Self {
+            stream,
+            pair: Pair { link, drivers },
+            service,
+            patience,
+            head_fields,
+            requests_refused,
+        } = self;
         let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&link)));
-        let server = http1::Builder::new()
-            // A client that has sent its request may close its half and still await the answer.
-            .half_close(true)
-            .preserve_header_case(true)
-            .max_headers(HEADER_FIELDS_MAX)
-            // `patience` in its place.
-            .header_read_timeout(None)
-            .auto_date_header(false)
-            .serve_connection(io, TowerToHyperService::new(service))
+        let server = http1_server(head_fields)
+            .serve_connection(io, Served(Mutex::new(service)))
             .with_upgrades();
         let mut server = pin!(server);
         let mut watch = Watch::new(patience, false);
@@ -109,8 +109,10 @@ impl<S: Inner> Connection<S> {
                 if let Some(mut context) = relays.client()
                     && let Poll::Ready(outcome) = server.as_mut().poll(&mut context)
                 {
-                    let reset = outcome.is_err_and(|error| is_reset(&error));
-                    link.reset.fetch_or(reset, Relaxed);
+                    if let Err(error) = outcome {
+                        link.reset.fetch_or(is_reset(&error), Relaxed);
+                        requests_refused.inc_by(error.is_parse().into());
+                    }
                     return Poll::Ready(());
                 }
                 if link.client_gone.load(Relaxed) {
@@ -145,14 +147,14 @@ impl<S: Inner> Connection<S> {
     }
 
     async fn serve_http2(self, lifetime: &Lifetime) {
-        let Self { stream, pair: Pair { link, drivers }, service, patience } = self;
+        let Self { stream, pair: Pair { link, drivers }, service, patience, .. } = self;
         let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&link)));
         let server = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .auto_date_header(false)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .serve_connection(io, TowerToHyperService::new(service));
+            .serve_connection(io, Served(Mutex::new(service)));
         let mut server = pin!(server);
         let mut watch = Watch::new(patience, true);
         poll_fn(|context| {
@@ -173,6 +175,34 @@ impl<S: Inner> Connection<S> {
             }
         })
         .await;
+    }
+}
+
+fn http1_server(head_fields: HeadFields) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    if let Some(fields) = head_fields.unusual() {
+        builder.max_headers(fields);
+    }
+    builder
+        // A client that has sent its request may close its half and still await the answer.
+        .half_close(true)
+        .preserve_header_case(true)
+        // `patience` in its place.
+        .header_read_timeout(None)
+        .auto_date_header(false);
+    builder
+}
+
+/// The service as hyper asks it. It is always ready, and so need not be cloned for each request as hyper-util's adapter does.
+struct Served<S>(Mutex<Front<S>>);
+
+impl<S: Inner> hyper::service::Service<Request<Incoming>> for Served<S> {
+    type Response = <Front<S> as Service<Request<Incoming>>>::Response;
+    type Error = NoAnswer;
+    type Future = <Front<S> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).call(request)
     }
 }
 

@@ -20,12 +20,13 @@ use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tower::Service;
 
+use crate::account::Reason;
 use crate::config::egress::Unknown;
 use crate::forward::{Answer, Forward, Host, own_answer};
 use crate::hop_by_hop::HopByHop;
 use crate::link::{End, Tunnel};
 use crate::metrics::{Metrics, Unseen};
-use crate::pinned::{NoAnswer, Peer, Pinned};
+use crate::pinned::{HeadFields, NoAnswer, Peer, Pinned};
 use crate::proxy::{Pair, Route, Stack};
 use crate::tee::Tee;
 
@@ -41,6 +42,7 @@ pub(crate) struct Routes {
     /// What happens to other names; none where the listener is no forward proxy.
     pub(crate) unknown: Option<Unknown>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) head_fields: HeadFields,
     /// Where the recorder itself listens.
     pub(crate) own: Vec<SocketAddr>,
     pub(crate) metrics: Metrics,
@@ -48,14 +50,13 @@ pub(crate) struct Routes {
 }
 
 /// Serves one connection of the service.
-#[derive(Clone)]
 pub(crate) struct Egress {
     routes: Arc<Routes>,
     pair: Pair,
-    targets: Arc<Mutex<HashMap<String, Target>>>,
+    unrecorded: Option<Reason>,
+    targets: HashMap<String, Target>,
 }
 
-#[derive(Clone)]
 enum Target {
     Upstream(Stack),
     Unknown(HopByHop<Forward>),
@@ -64,37 +65,41 @@ enum Target {
 type Answering = BoxFuture<'static, Result<Response<Tee<Answer>>, NoAnswer>>;
 
 impl Egress {
-    pub(crate) fn new(routes: Arc<Routes>, pair: Pair) -> Self {
-        Self { routes, pair, targets: Arc::default() }
+    pub(crate) fn new(routes: Arc<Routes>, pair: Pair, unrecorded: Option<Reason>) -> Self {
+        Self { routes, pair, unrecorded, targets: HashMap::new() }
     }
 
-    fn target(&self, name: &str) -> Option<Target> {
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = targets.get(name) {
-            return Some(target.clone());
+    fn target(&mut self, name: &str) -> Option<&mut Target> {
+        if self.targets.contains_key(name) {
+            return self.targets.get_mut(name);
         }
         let target = match self.routes.by_host.get(name) {
-            Some(route) => Target::Upstream(route.stack(&self.pair)),
+            Some(route) => Target::Upstream(route.stack(&self.pair, self.unrecorded)),
             None => Target::Unknown(self.unknown_target(name)?),
         };
         // Rarely reached; the connections that this ends are idle or finish what they have begun.
-        if targets.len() >= UNKNOWN_MAX + self.routes.by_host.len() {
-            targets.clear();
+        if self.targets.len() >= UNKNOWN_MAX + self.routes.by_host.len() {
+            self.targets.clear();
         }
-        targets.insert(name.to_owned(), target.clone());
-        Some(target)
+        Some(self.targets.entry(name.to_owned()).or_insert(target))
     }
 
     fn unknown_target(&self, name: &str) -> Option<HopByHop<Forward>> {
         let authority: Authority = name.parse().ok()?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().unwrap_or(80);
-        let peer = Peer { host, port, tls: None, connect_timeout: self.routes.connect_timeout };
+        let peer = Peer {
+            host,
+            port,
+            tls: None,
+            connect_timeout: self.routes.connect_timeout,
+            head_fields: self.routes.head_fields,
+        };
         let pinned = Pinned::new(peer, self.pair.clone());
         Some(HopByHop { inner: Forward::new(pinned, Arc::clone(&self.pair.link), Host::Kept) })
     }
 
-    fn route(&self, request: Request<Incoming>) -> Answering {
+    fn route(&mut self, request: Request<Incoming>) -> Answering {
         let Some(name) = named(&request) else { return own(StatusCode::BAD_REQUEST) };
         let is_proxy = request.uri().authority().is_some();
         let is_known = self.routes.by_host.contains_key(&name);
@@ -114,8 +119,8 @@ impl Egress {
             (_, true) => {}
         }
         match self.target(&name) {
-            Some(Target::Upstream(mut stack)) => stack.call(request).boxed(),
-            Some(Target::Unknown(mut forward)) => {
+            Some(Target::Upstream(stack)) => stack.call(request).boxed(),
+            Some(Target::Unknown(forward)) => {
                 let answer = forward.call(request.map(Tee::uncopied));
                 async move { Ok(answer.await?.map(Tee::uncopied)) }.boxed()
             }

@@ -153,13 +153,13 @@ pub struct Ambient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attribution {
-    /// Exactly one open exchange: its id in `tracestate`, or alone with this trace id.
+    /// Exactly one open exchange: its id in `tracestate`, or alone with this trace id or business key.
     Attributed,
-    /// Several open exchanges carry the call's trace id.
+    /// Several open exchanges carry the call's trace id or business key.
     Ambiguous,
-    /// The call carries no trace context, or one that no open exchange has.
+    /// The call carries neither trace context nor business key, or ones that no open exchange has.
     Unattributed,
-    /// The call names an exchange that was already closed, or that is not recorded.
+    /// The call names an exchange that was already closed.
     Late,
 }
 
@@ -170,7 +170,7 @@ pub struct Sample {
     pub unit: Unit,
     /// The inclusion probability π as an integer over 2⁵³.
     pub pi: u64,
-    /// The unit's number u as an integer over 2⁵³: recorded because u < π.
+    /// The unit's number u as an integer over 2⁵³: recorded because u < π. 0 where no sampling key is configured.
     pub draw: u64,
     /// The stratum whose rate applied.
     pub stratum: String,

@@ -21,9 +21,6 @@ use crate::pinned::{NoAnswer, Pinned};
 use crate::sent::Sent;
 use crate::tee::Tee;
 
-/// Fields that a head may have: what a service with generous limits accepts.
-pub(crate) const HEADER_FIELDS_MAX: usize = 500;
-
 /// An answer that streams, or the proxy's own.
 pub(crate) type Answer = Either<Incoming, Full<Bytes>>;
 

@@ -10,20 +10,19 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
+use prometheus_client::metrics::counter::Counter;
 use tower::Service;
 
 use crate::forward::own_answer;
 use crate::link::{InProgress, Link};
-use crate::metrics::Metrics;
 
 /// Stands before the stack of a connection.
-#[derive(Clone)]
 pub(crate) struct Front<S> {
     pub(crate) inner: S,
     /// Whether `CONNECT` may be asked for.
     pub(crate) tunnels: bool,
     pub(crate) link: Arc<Link>,
-    pub(crate) metrics: Metrics,
+    pub(crate) requests_refused: Counter,
 }
 
 impl<S, A, B> Service<Request<A>> for Front<S>
@@ -41,7 +40,7 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let in_progress = Some(self.link.begin());
         if let Some(status) = refusal(&request, self.tunnels) {
-            self.metrics.requests_refused.inc();
+            self.requests_refused.inc();
             return Answering { answer: None, refused: Some(status), in_progress };
         }
         Answering { answer: Some(self.inner.call(request)), refused: None, in_progress }

@@ -2,10 +2,10 @@
 //!
 //! # The data path
 //!
-//! A client's connection is accepted by `proxy`, with a deadline for each request's head. Each request passes three layers: `record` copies the head, names the exchange in
-//! the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the service.
+//! A client's connection is accepted by `proxy`, with a deadline for each request's head. Each request passes three layers: `record` asks `sampling` whether the
+//! exchange is recorded, copies the head, names the exchange in the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the service.
 //! The answer comes back the same way, streaming. The service's own calls enter by an egress listener per upstream
-//! and pass the same three layers; there `record` asks `capture` which open exchange the call belongs to. When both bodies have ended
+//! and pass the same three layers; there `record` asks `attribution` which open exchange the call belongs to. When both bodies have ended
 //! the `observation` reports to `capture`, which waits for late calls, closes the exchange and puts it into the writer's queue.
 //! The `writer`, a thread of its own, decodes bodies, writes lines, and syncs one frame per interval to the `spool`. A full or old
 //! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
@@ -17,8 +17,9 @@
 //! - Bodies stream; a copy is bounded per body and over all bodies, and giving it up leaves the original alone.
 //! - A request is changed by nothing but the removal of hop-by-hop fields, `traceparent`, `tracestate` and, on egress, `Host`.
 //! - Credentials are removed where a head is copied, before anything is queued.
-//! - Every exchange received is recorded or counted as dropped with its reason, exactly once; every frame on disk balances.
-//! - A call is attributed with certainty or kept as ambient; nothing is guessed.
+//! - Every exchange received is recorded, counted as sampled out or counted as dropped with its reason, exactly once; every frame on
+//!   disk balances.
+//! - A call is attributed with certainty or kept as ambient; nothing is guessed. Calls of exchanges that are not recorded are counted.
 //! - A segment exists when its manifest does; committing it twice changes nothing.
 //! - A panic while recording costs the capture that panicked.
 //! - Time, ids and randomness come from [`clock`] alone.
@@ -35,6 +36,7 @@ mod patience;
 mod front;
 mod egress;
 mod record;
+pub mod sampling;
 mod hop_by_hop;
 mod forward;
 mod sent;
@@ -47,7 +49,11 @@ mod tee;
 pub mod redact;
 mod observation;
 mod capture;
+mod attribution;
+pub mod business_key;
+mod key_reader;
 mod registry;
+mod keys;
 mod account;
 pub mod body;
 mod batch;

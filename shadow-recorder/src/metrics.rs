@@ -4,13 +4,15 @@
 //! | --- | --- | --- |
 //! | `shadow_recorder_exchanges_observed_total` | counter | exchanges received from clients |
 //! | `shadow_recorder_exchanges_recorded_total` | counter | exchanges synced to the spool |
-//! | `shadow_recorder_exchanges_dropped_total{reason}` | counter | exchanges that passed unrecorded: `disk`, `exchanges_open_max`, `line_bytes_max`, `memory_bytes_max`, `panic`, `queue_full`, `shutdown`, `spool_bytes_max` |
+//! | `shadow_recorder_exchanges_sampled_out_total` | counter | exchanges that the sampling left out |
+//! | `shadow_recorder_exchanges_dropped_total{reason}` | counter | exchanges that passed unrecorded: `calls_max`, `connections_max`, `disk`, `exchanges_open_max`, `head_bytes_max`, `line_bytes_max`, `memory_bytes_max`, `panic`, `queue_full`, `shutdown`, `spool_bytes_max` |
 //! | `shadow_recorder_exchanges_open` | gauge | exchanges whose answer or upstream calls are still awaited |
 //! | `shadow_recorder_queue_exchanges` | gauge | exchanges and ambient calls waiting for the writer |
 //! | `shadow_recorder_copied_bytes` | gauge | bytes of body copies held in memory |
-//! | `shadow_recorder_upstream_calls_total{attribution}` | counter | upstream calls: `attributed`, `ambiguous`, `unattributed`, `late` |
+//! | `shadow_recorder_upstream_calls_total{attribution}` | counter | upstream calls: `attributed`, `ambiguous`, `unattributed`, `late`, or `sampled_out`: of an exchange that is not recorded |
 //! | `shadow_recorder_upstream_calls_dropped_total` | counter | upstream calls not recorded, with their exchange or alone |
 //! | `shadow_recorder_unseen_dependencies_total{kind}` | counter | requests of the service through the forward proxy that cannot be recorded: `connect`, `unknown_host`, `refused` |
+//! | `shadow_recorder_business_keys_unread_total` | counter | exchanges and calls whose business key could not be read, because of their body or because too many waited |
 //! | `shadow_recorder_unanswered_total` | counter | requests that the service or an upstream did not answer, so that the proxy did |
 //! | `shadow_recorder_requests_refused_total` | counter | malformed requests that were refused and are no exchanges; the parser's own refusals are not among them |
 //! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated` |
@@ -37,13 +39,17 @@ type Label = [(&'static str, &'static str); 1];
 pub(crate) struct Metrics {
     pub(crate) exchanges_observed: Counter,
     pub(crate) exchanges_recorded: Counter,
+    pub(crate) exchanges_sampled_out: Counter,
     exchanges_dropped: Family<Label, Counter>,
     pub(crate) exchanges_open: Gauge,
     pub(crate) queue_exchanges: Gauge,
     pub(crate) copied_bytes: Gauge,
     upstream_calls: Family<Label, Counter>,
+    // One of the family, looked up once: it is counted where nothing else is done for a call.
+    pub(crate) calls_sampled_out: Counter,
     pub(crate) upstream_calls_dropped: Counter,
     unseen_dependencies: Family<Label, Counter>,
+    pub(crate) business_keys_unread: Counter,
     pub(crate) unanswered: Counter,
     pub(crate) requests_refused: Counter,
     bodies_omitted: Family<Label, Counter>,
@@ -70,11 +76,13 @@ impl Metrics {
     /// Registers every metric.
     #[rustfmt::skip]
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let mut metrics = Self::default();
+        metrics.calls_sampled_out = metrics.upstream_calls.get_or_create_owned(&[("attribution", "sampled_out")]);
         let m = metrics.clone();
         let registry = registry.sub_registry_with_prefix("shadow_recorder");
         registry.register("exchanges_observed", "Exchanges received from clients", m.exchanges_observed);
         registry.register("exchanges_recorded", "Exchanges synced to the spool", m.exchanges_recorded);
+        registry.register("exchanges_sampled_out", "Exchanges that the sampling left out", m.exchanges_sampled_out);
         registry.register("exchanges_dropped", "Exchanges that passed unrecorded", m.exchanges_dropped);
         registry.register("exchanges_open", "Exchanges whose answer or upstream calls are still awaited", m.exchanges_open);
         registry.register("queue_exchanges", "Exchanges and ambient calls waiting for the writer", m.queue_exchanges);
@@ -82,6 +90,7 @@ impl Metrics {
         registry.register("upstream_calls", "Upstream calls by what was known of their exchange", m.upstream_calls);
         registry.register("upstream_calls_dropped", "Upstream calls not recorded, with their exchange or alone", m.upstream_calls_dropped);
         registry.register("unseen_dependencies", "Requests of the service through the forward proxy that cannot be recorded", m.unseen_dependencies);
+        registry.register("business_keys_unread", "Exchanges and calls whose business key could not be read", m.business_keys_unread);
         registry.register("unanswered", "Requests that the service or an upstream did not answer, so that the proxy did", m.unanswered);
         registry.register("requests_refused", "Malformed requests that were refused", m.requests_refused);
         registry.register("bodies_omitted", "Bodies not stored", m.bodies_omitted);

@@ -74,9 +74,14 @@ impl RequestHead {
 }
 
 impl Observation {
-    pub(crate) fn new(capture: Arc<Capture>, ticket: Ticket, request: RequestHead) -> Arc<Self> {
+    pub(crate) fn new(
+        capture: Arc<Capture>,
+        ticket: Ticket,
+        started: Instant,
+        request: RequestHead,
+    ) -> Arc<Self> {
         let parts = Mutex::new(Parts { request: Some(request), ..Parts::default() });
-        Arc::new(Self { capture, ticket, started: Instant::now(), parts })
+        Arc::new(Self { capture, ticket, started, parts })
     }
 
     /// The request's body ended.

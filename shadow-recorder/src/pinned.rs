@@ -20,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::forward::HEADER_FIELDS_MAX;
 use crate::proxy::Pair;
 use crate::sent::Sent;
 use crate::service_io::ServiceIo;
@@ -33,6 +32,22 @@ pub(crate) struct Peer {
     pub(crate) port: u16,
     pub(crate) tls: Option<Tls>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) head_fields: HeadFields,
+}
+
+/// How many fields a head may have. hyper's own hundred lie on the stack; another number is allocated and filled for each head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeadFields {
+    pub(crate) max: usize,
+}
+
+impl HeadFields {
+    const HYPERS: usize = 100;
+
+    /// Returns the number to give to hyper, where it is not its own.
+    pub(crate) fn unusual(self) -> Option<usize> {
+        (self.max != Self::HYPERS).then_some(self.max)
+    }
 }
 
 /// The connections to services that one client connection drives, polled by its task.
@@ -167,9 +182,12 @@ where
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<http1::SendRequest<Sent<B>>, NoAnswer> {
-        let (sender, connection) = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if let Some(fields) = self.peer.head_fields.unusual() {
+            builder.max_headers(fields);
+        }
+        let (sender, connection) = builder
             .preserve_header_case(true)
-            .max_headers(HEADER_FIELDS_MAX)
             .handshake(self.io(stream))
             .await
             .map_err(NoAnswer::Broken)?;
@@ -236,7 +254,7 @@ where
         &self,
         is_http2: bool,
     ) -> Result<Either<TcpStream, TlsStream<TcpStream>>, NoAnswer> {
-        let Peer { host, port, tls, connect_timeout } = &self.peer;
+        let Peer { host, port, tls, connect_timeout, .. } = &self.peer;
         let connecting = async {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             // Fails only on a connection that is gone already.

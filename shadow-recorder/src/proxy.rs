@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
 
+use crate::account::Reason;
 use crate::capture::Capture;
 use crate::config::recorder::{Recorder, Upstream};
 use crate::connection::{Connection, Inner};
@@ -19,7 +20,7 @@ use crate::lifetime::Lifetime;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::patience;
-use crate::pinned::{Drivers, Peer, Pinned};
+use crate::pinned::{Drivers, HeadFields, Peer, Pinned};
 use crate::record::{Record, Side};
 use crate::tls::Tls;
 
@@ -50,9 +51,10 @@ impl Route {
     pub(crate) fn to_service(capture: &Arc<Capture>, recorder: &Recorder) -> Self {
         let (host, port) = recorder.forward_to.host_port();
         let connect_timeout = recorder.connect_timeout;
+        let head_fields = HeadFields { max: recorder.head_fields_max };
         Self {
             side: Side::Clients,
-            peer: Peer { host, port, tls: None, connect_timeout },
+            peer: Peer { host, port, tls: None, connect_timeout, head_fields },
             host: Host::Kept,
             capture: Arc::clone(capture),
         }
@@ -67,9 +69,10 @@ impl Route {
     ) -> Self {
         let (host, port) = upstream.forward_to.host_port();
         let connect_timeout = recorder.connect_timeout;
+        let head_fields = HeadFields { max: recorder.head_fields_max };
         Self {
             side: Side::Upstream(upstream.name.as_str().into()),
-            peer: Peer { host, port, tls, connect_timeout },
+            peer: Peer { host, port, tls, connect_timeout, head_fields },
             host: Host::Own(upstream.forward_to.authority.clone()),
             capture: Arc::clone(capture),
         }
@@ -77,13 +80,14 @@ impl Route {
 
     /// Builds the stack of one connection. A request is copied as it was sent, named in its trace context or given to its exchange; rid of what
     /// belongs to its connection; and sent on. The answer takes the same way back.
-    pub(crate) fn stack(&self, pair: &Pair) -> Stack {
+    pub(crate) fn stack(&self, pair: &Pair, unrecorded: Option<Reason>) -> Stack {
         let pinned = Pinned::new(self.peer.clone(), pair.clone());
         ServiceBuilder::new()
             .layer(layer_fn(|inner| Record {
                 inner,
                 side: self.side.clone(),
                 capture: Arc::clone(&self.capture),
+                unrecorded,
             }))
             .layer(layer_fn(|inner| HopByHop { inner }))
             .service(Forward::new(pinned, Arc::clone(&pair.link), self.host.clone()))
@@ -104,6 +108,9 @@ pub(crate) enum Entry {
 pub(crate) struct Terms {
     pub(crate) metrics: Metrics,
     pub(crate) patience: patience::Limits,
+    pub(crate) head_fields: HeadFields,
+    /// Connections beyond pass unrecorded.
+    pub(crate) connections_max: usize,
 }
 
 /// Accepts connections until the stop, those included that wait in the listener's backlog then.
@@ -129,13 +136,15 @@ pub(crate) async fn serve(listener: TcpListener, entry: Entry, terms: Terms, lif
 /// Begins a connection. What goes wrong on it is its client's to see, and the exchange's record says how it ended.
 fn connect(stream: TcpStream, entry: &Entry, terms: &Terms, lifetime: &Lifetime) {
     let pair = Pair::default();
+    let is_over = lifetime.tasks.len() > terms.connections_max;
+    let unrecorded = is_over.then_some(Reason::ConnectionsMax);
     match entry {
         Entry::One(route) => {
-            let stack = route.stack(&pair);
+            let stack = route.stack(&pair, unrecorded);
             terms.begin(stream, pair, stack, false, lifetime);
         }
         Entry::Many(routes) => {
-            let egress = Egress::new(Arc::clone(routes), pair.clone());
+            let egress = Egress::new(Arc::clone(routes), pair.clone(), unrecorded);
             let tunnels = routes.unknown.is_some();
             terms.begin(stream, pair, egress, tunnels, lifetime);
         }
@@ -151,9 +160,17 @@ impl Terms {
         tunnels: bool,
         lifetime: &Lifetime,
     ) {
-        let (link, metrics) = (Arc::clone(&pair.link), self.metrics.clone());
-        let service = Front { inner, tunnels, link, metrics };
-        let connection = Connection { stream, pair, service, patience: self.patience };
+        let link = Arc::clone(&pair.link);
+        let requests_refused = self.metrics.requests_refused.clone();
+        let service = Front { inner, tunnels, link, requests_refused: requests_refused.clone() };
+        let connection = Connection {
+            stream,
+            pair,
+            service,
+            patience: self.patience,
+            head_fields: self.head_fields,
+            requests_refused,
+        };
         let lifetime_of_it = lifetime.clone();
         lifetime.tasks.spawn(async move { connection.run(&lifetime_of_it).await });
     }

@@ -20,16 +20,18 @@ use crate::config::egress::Unknown;
 use crate::config::recorder::Upstream;
 use crate::config::sidecar::Config;
 use crate::egress::Routes;
+use crate::key_reader::KeyReader;
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
+use crate::pinned::HeadFields;
 use crate::proxy::{self, Entry, Route, Terms};
 use crate::record::caught;
-use crate::segment::{self, Header, Redaction, Sampling};
+use crate::segment::{self, Header, Redaction};
 use crate::spool::{Spool, SpoolError};
 use crate::tls::{Tls, TlsError};
 use crate::upload::{Upload, Uploaded};
 use crate::writer::{Outcome, Pace, Writer};
-use crate::{admin, clock, patience, redact};
+use crate::{admin, clock, config, patience, redact};
 
 /// How often exchanges are looked through for those that have lingered.
 const SWEEP: Duration = Duration::from_millis(10);
@@ -66,7 +68,7 @@ pub enum BindError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A thread could not be started.
-    #[error("cannot start the writer's thread")]
+    #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     /// A task that must live as long as the recorder ended before it.
     #[error("the {0} failed; what it held is lost")]
@@ -80,6 +82,8 @@ pub struct Summary {
     pub observed: u64,
     /// Exchanges on disk or in the store.
     pub recorded: u64,
+    /// Exchanges that the sampling left out.
+    pub sampled_out: u64,
     /// Exchanges that passed unrecorded, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Segments committed to the store.
@@ -184,7 +188,9 @@ impl Recorder {
         let Self { config, clients, upstreams, tls, by_host, proxy, admin, spool } = self;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let (capture, events) = Capture::new(limits(&config), metrics.clone());
+        let keys = keys(&config).map_err(RunError::Thread)?;
+        let sampling = config.recorder.sampling.clone();
+        let (capture, events) = Capture::new(limits(&config), sampling, keys, metrics.clone());
         let end = CancellationToken::new();
         let admin = admin.map(|listener| {
             let (draining, end) = (shutdown.clone(), end.clone());
@@ -204,7 +210,7 @@ impl Recorder {
             .map_err(RunError::Thread)?;
         let sweeper = tokio::spawn(sweep(Arc::clone(&capture), end.clone()));
 
-        let terms = Terms { metrics: capture.metrics.clone(), patience: patience(&config) };
+        let terms = terms(&capture, &config);
         let beat = terms.patience.beat();
         let (inbound, egress) = (Lifetime::begin(beat), Lifetime::begin(beat));
         let entry = Entry::One(Route::to_service(&capture, &config.recorder));
@@ -272,7 +278,7 @@ async fn drain(capture: &Arc<Capture>, inbound: &Lifetime, egress: &Lifetime, co
     while capture.open_count() > 0 && Instant::now() < cut_until {
         tokio::time::sleep(SWEEP).await;
     }
-    capture.give_up();
+    capture.give_up_all();
 }
 
 async fn finish_writing(
@@ -339,15 +345,27 @@ fn shared_routes(
         by_host: by_host.collect(),
         unknown,
         connect_timeout: config.recorder.connect_timeout,
+        head_fields: terms.head_fields,
         own: own.to_vec(),
         metrics: terms.metrics.clone(),
         named: Mutex::default(),
     }
 }
 
-fn patience(config: &Config) -> patience::Limits {
-    let recorder = &config.recorder;
-    patience::Limits { head_timeout: recorder.head_timeout, stall_timeout: recorder.stall_timeout }
+fn terms(capture: &Capture, config: &Config) -> Terms {
+    let config::recorder::Recorder {
+        head_timeout,
+        stall_timeout,
+        head_fields_max,
+        connections_max,
+        ..
+    } = config.recorder;
+    Terms {
+        metrics: capture.metrics.clone(),
+        patience: patience::Limits { head_timeout, stall_timeout },
+        head_fields: HeadFields { max: head_fields_max },
+        connections_max,
+    }
 }
 
 fn local(listener: &TcpListener) -> SocketAddr {
@@ -358,11 +376,23 @@ fn limits(config: &Config) -> Limits {
     let recorder = &config.recorder;
     Limits {
         linger: recorder.linger,
+        head_bytes_max: recorder.head_bytes_max,
         body_bytes_max: recorder.body_bytes_max,
         memory_bytes_max: recorder.memory_bytes_max,
+        calls_max: recorder.calls_max,
         exchanges_open_max: recorder.exchanges_open_max,
         queue_exchanges_max: recorder.queue_exchanges_max,
     }
+}
+
+/// Starts to read business keys, where they are configured.
+fn keys(config: &Config) -> io::Result<Option<KeyReader>> {
+    let recorder = &config.recorder;
+    let Some(exchange) = recorder.business_key.clone() else { return Ok(None) };
+    let upstreams = config.upstreams.iter();
+    let upstreams = upstreams.filter_map(|u| Some((u.name.clone(), u.business_key.clone()?)));
+    let (bytes_max, bodies_max) = (recorder.body_bytes_max, recorder.queue_exchanges_max);
+    KeyReader::start(exchange, upstreams, bytes_max, bodies_max).map(Some)
 }
 
 fn pace(config: &Config) -> Pace {
@@ -404,7 +434,7 @@ fn header(config: &Config) -> Header {
             .iter()
             .map(|upstream| (upstream.name.clone(), address(&upstream.forward_to)))
             .collect(),
-        sampling: Sampling { rule: "everything".into() },
+        sampling: config.recorder.sampling.rule(),
         redaction: Redaction { headers_dropped: redact::headers_dropped() },
     }
 }
@@ -414,6 +444,7 @@ fn summary(capture: &Capture, outcome: Outcome, uploaded: Uploaded) -> Summary {
     Summary {
         observed: capture.account.observed(),
         recorded: outcome.recorded,
+        sampled_out: outcome.sampled_out,
         dropped: dropped.collect(),
         segments_committed: uploaded.committed,
         segments_left: uploaded.left,

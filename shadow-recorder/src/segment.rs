@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::{Ambient, Exchange};
+use crate::exchange::{Ambient, Exchange, PI_ONE};
 
 /// The name in the header of a capture segment.
 pub const FORMAT: &str = "shadow-segment";
@@ -79,8 +79,23 @@ pub struct Header {
 /// The sampling rules in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampling {
-    /// `everything` until rates are configured.
+    /// `everything`, or `trace`: all exchanges of a trace or none, by a keyed hash of its id.
     pub rule: String,
+    /// The rate as configured, a decimal.
+    #[serde(default = "rate_one")]
+    pub rate: String,
+    /// The rate as it is applied, an integer over 2⁵³.
+    #[serde(default = "pi_one")]
+    pub pi: u64,
+}
+
+// Segments written before there were rates record everything.
+fn rate_one() -> String {
+    "1".into()
+}
+
+fn pi_one() -> u64 {
+    PI_ONE
 }
 
 /// The redaction rules in force.
@@ -123,12 +138,15 @@ pub struct Tally {
 pub struct Calls {
     /// Calls kept with their exchange.
     pub attributed: u64,
-    /// Calls whose trace id several open exchanges carried; kept as ambient.
+    /// Calls whose trace id or business key several open exchanges carried; kept as ambient.
     pub ambiguous: u64,
     /// Calls of no known exchange; kept as ambient.
     pub unattributed: u64,
     /// Calls that came after their exchange had closed; kept as ambient.
     pub late: u64,
+    /// Calls not kept because their exchange was known not to be recorded when they began: sampled out, or over a limit.
+    #[serde(default)]
+    pub sampled_out: u64,
     /// Calls not kept: lost with their exchange, or alone because the queue was full.
     pub dropped: u64,
 }
@@ -157,6 +175,7 @@ impl Calls {
         self.ambiguous += other.ambiguous;
         self.unattributed += other.unattributed;
         self.late += other.late;
+        self.sampled_out += other.sampled_out;
         self.dropped += other.dropped;
     }
 }
@@ -282,6 +301,15 @@ mod tests {
             assert_eq!(read, frames[..2], "cut at {cut}");
             assert_eq!(damage, Damage { frames: 1, lines: 0 }, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn what_was_written_before_there_were_rates_is_read() {
+        let sampling: Sampling = serde_json::from_str(r#"{"rule":"everything"}"#).unwrap();
+        let everything = Sampling { rule: "everything".into(), rate: "1".into(), pi: PI_ONE };
+        assert_eq!(sampling, everything);
+        let calls = r#"{"attributed":1,"ambiguous":2,"unattributed":3,"late":4,"dropped":5}"#;
+        assert_eq!(serde_json::from_str::<Calls>(calls).unwrap().sampled_out, 0);
     }
 
     #[test]

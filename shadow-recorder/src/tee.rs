@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body;
+use crate::capture::Held;
 use crate::exchange;
 use crate::exchange::Omission;
 
@@ -131,6 +132,8 @@ pub(crate) struct Tee<B: Body> {
     inner: B,
     failure: Option<B::Error>,
     copying: Option<Copying>,
+    /// What ends with the body, where it is not copied.
+    _held: Option<Held>,
 }
 
 struct Copying {
@@ -143,14 +146,19 @@ impl<B: Body> Tee<B> {
     /// Copies `inner` up to `bytes_max`; `on_end` is called exactly once, at the latest when the body is dropped.
     pub(crate) fn new(inner: B, bytes_max: usize, memory: &Arc<Memory>, on_end: OnEnd) -> Self {
         let copying = Copying { copied: Copied::new(Arc::clone(memory)), bytes_max, on_end };
-        let mut tee = Self { inner, failure: None, copying: Some(copying) };
+        let mut tee = Self { inner, failure: None, copying: Some(copying), _held: None };
         tee.end_if_complete();
         tee
     }
 
     /// Passes `inner` on without a copy.
     pub(crate) fn uncopied(inner: B) -> Self {
-        Self { inner, failure: None, copying: None }
+        Self { inner, failure: None, copying: None, _held: None }
+    }
+
+    /// Passes `inner` on without a copy, and holds an exchange until its end.
+    pub(crate) fn holding(inner: B, held: Held) -> Self {
+        Self { inner, failure: None, copying: None, _held: Some(held) }
     }
 
     // A reader that knows the length does not ask for the end, so the end is noticed as soon as it is known.

@@ -1,16 +1,24 @@
 //! W3C Trace Context, pure: how a request is tied to the upstream calls made for it.
 //!
-//! The recorder is no span of the trace: it leaves a valid `traceparent` as it is and adds one member to `tracestate`,
-//! `shadow=<exchange id>`, which OpenTelemetry's propagators pass on. Where `traceparent` is absent or invalid, the standard
-//! demands a new one and that the `tracestate` with it is discarded.
+//! The recorder is no span of the trace: it leaves a valid `traceparent` as it is and adds one member to `tracestate`, which
+//! OpenTelemetry's propagators pass on:
+//! - `shadow=<exchange id>`: the exchange is recorded, and a call with this member is one of its calls;
+//! - `shadow=-`: the exchange passes unrecorded, because the sampling left it out or it was over a limit; a call with this
+//!   member is neither recorded nor taken for another exchange's.
+//!
+//! Where `traceparent` is absent or invalid, the standard demands a new one and that the `tracestate` with it is discarded.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-
-use crate::exchange::ExchangeId;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const KEY: &str = "shadow";
+/// The member where the exchange passes unrecorded.
+const UNRECORDED: &str = "shadow=-";
+/// The member where it is recorded.
+const OWN_LENGTH_MAX: usize = KEY.len() + 1 + Hyphenated::LENGTH;
 /// Members that a `tracestate` may have, by the standard.
 const MEMBERS_MAX: usize = 32;
 
@@ -23,7 +31,16 @@ pub(crate) struct Fresh {
     pub(crate) parent_id: u64,
 }
 
-/// What a request says about the exchange it belongs to.
+/// The trace in which the service sees a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trace {
+    /// The request brings a valid `traceparent`.
+    Carried(u128),
+    /// It gets a new one.
+    Fresh(Fresh),
+}
+
+/// What a request says about the exchange it belongs to, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// The trace id of a valid `traceparent`.
@@ -32,64 +49,154 @@ pub struct Carried {
     pub exchange: Option<String>,
 }
 
-/// Reads the trace context of an upstream call.
+/// What a call says about the exchange it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Context {
+    /// The trace id of a valid `traceparent`.
+    pub(crate) trace_id: Option<u128>,
+    /// What `tracestate` says.
+    pub(crate) named: Option<Named>,
+}
+
+/// The value of the member `shadow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// An exchange that was recorded when its request came.
+    Exchange(u128),
+    /// An exchange that passes unrecorded.
+    Unrecorded,
+    /// Nothing that a recorder writes.
+    Other,
+}
+
+/// Reads the trace context of an upstream call as text.
 pub fn read(headers: &HeaderMap) -> Carried {
-    let exchange = members(headers).find_map(|member| match member.split_once('=') {
-        Some((KEY, id)) => Some(id.to_owned()),
-        _ => None,
-    });
-    Carried { trace_id: trace_id(headers), exchange }
-}
-
-/// Names the exchange in the trace context of a request on its way to the service; returns the trace id.
-pub(crate) fn join(
-    headers: &mut HeaderMap,
-    exchange: &ExchangeId,
-    fresh: impl FnOnce() -> Fresh,
-) -> String {
-    let mut state = format!("{KEY}={exchange}");
-    let trace_id = if let Some(trace_id) = trace_id(headers) {
-        let others = members(headers).filter(|member| !is_ours(member)).take(MEMBERS_MAX - 1);
-        for member in others {
-            state.push(',');
-            state.push_str(member);
-        }
-        trace_id
-    } else {
-        let Fresh { trace_id, parent_id } = fresh();
-        // Sampled, because that is what a service's default sampler would have decided for a request without a parent;
-        // an unsampled parent would end its tracing.
-        set(headers, TRACEPARENT, &format!("00-{trace_id:032x}-{parent_id:016x}-01"));
-        format!("{trace_id:032x}")
-    };
-    set(headers, TRACESTATE, &state);
-    trace_id
-}
-
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
+    Carried {
+        trace_id: trace_id(headers).map(|id| format!("{id:032x}")),
+        exchange: ours(headers).map(str::to_owned),
     }
 }
 
+/// Reads the trace context of an upstream call.
+pub(crate) fn context(headers: &HeaderMap) -> Context {
+    let named = ours(headers).map(|value| match value {
+        "-" => Named::Unrecorded,
+        id => Uuid::try_parse(id).map_or(Named::Other, |id| Named::Exchange(id.as_u128())),
+    });
+    Context { trace_id: trace_id(headers), named }
+}
+
+impl Trace {
+    /// Returns the trace of a request.
+    pub(crate) fn of(headers: &HeaderMap, fresh: impl FnOnce() -> Fresh) -> Self {
+        trace_id(headers).map_or_else(|| Self::Fresh(fresh()), Self::Carried)
+    }
+
+    /// Returns its id.
+    pub(crate) fn id(&self) -> u128 {
+        match self {
+            Self::Carried(id) => *id,
+            Self::Fresh(fresh) => fresh.trace_id,
+        }
+    }
+
+    /// Names the exchange in the trace context of a request on its way to the service; `None` marks it as unrecorded.
+    pub(crate) fn join(&self, headers: &mut HeaderMap, exchange: Option<u128>) {
+        let mut buffer = [0; OWN_LENGTH_MAX];
+        let own = own_member(&mut buffer, exchange);
+        let state = if let Self::Fresh(fresh) = self {
+            headers.insert(TRACEPARENT, fresh.traceparent());
+            None
+        } else {
+            state(headers, own)
+        };
+        let state = match (state, exchange) {
+            (Some(state), _) => HeaderValue::try_from(state).ok(),
+            (None, None) => Some(HeaderValue::from_static(UNRECORDED)),
+            (None, Some(_)) => HeaderValue::from_bytes(own.as_bytes()).ok(),
+        };
+        if let Some(state) = state {
+            headers.insert(TRACESTATE, state);
+        }
+    }
+}
+
+impl Fresh {
+    // Sampled, because that is what a service's default sampler would have decided for a request without a parent; an
+    // unsampled parent would end its tracing.
+    fn traceparent(&self) -> HeaderValue {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+        write_hex(&mut text[3..35], &self.trace_id.to_be_bytes());
+        write_hex(&mut text[36..52], &self.parent_id.to_be_bytes());
+        HeaderValue::from_bytes(&text).expect("digits and hyphens are a field's value")
+    }
+}
+
+fn write_hex(text: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+}
+
+/// Writes the recorder's member.
+fn own_member(buffer: &mut [u8; OWN_LENGTH_MAX], exchange: Option<u128>) -> &str {
+    let Some(id) = exchange else { return UNRECORDED };
+    let (key, value) = buffer.split_at_mut(KEY.len() + 1);
+    key.copy_from_slice(b"shadow=");
+    Uuid::from_u128(id).as_hyphenated().encode_lower(value);
+    std::str::from_utf8(buffer).expect("all of it is ASCII")
+}
+
+/// Returns the whole list with the recorder's member in front, where the request brings other members.
+fn state(headers: &HeaderMap, own: &str) -> Option<String> {
+    let mut others =
+        members(headers).filter(|member| !is_ours(member)).take(MEMBERS_MAX - 1).peekable();
+    others.peek()?;
+    let brought: usize = headers.get_all(TRACESTATE).iter().map(|value| value.len() + 1).sum();
+    let mut state = String::with_capacity(own.len() + brought);
+    state.push_str(own);
+    for member in others {
+        state.push(',');
+        state.push_str(member);
+    }
+    Some(state)
+}
+
 /// Returns the trace id of the one valid `traceparent`.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
+fn trace_id(headers: &HeaderMap) -> Option<u128> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let text = value.to_str().ok()?.trim();
-    let mut parts = text.splitn(5, '-');
-    let (version, trace, parent, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let rest = parts.next();
-    let hex = |part: &str, length: usize| {
-        part.len() == length
-            && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let shape = hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2);
-    let not_zero = |part: &str| part.bytes().any(|byte| byte != b'0');
-    // Version 00 ends here; a later version may append fields; ff is forbidden.
-    let version_fits = version != "ff" && (version != "00" || rest.is_none());
-    (shape && version_fits && not_zero(trace) && not_zero(parent)).then(|| trace.to_owned())
+    let text = value.as_bytes().trim_ascii();
+    // Version 00 ends after its flags; a later version may append fields.
+    let rest_fits = text.len() == 55 || text.len() > 55 && text[55] == b'-' && &text[..2] != b"00";
+    if !rest_fits || text[2] != b'-' || text[35] != b'-' || text[52] != b'-' {
+        return None;
+    }
+    let (version, trace) = (hex(&text[..2])?, hex(&text[3..35])?);
+    let (parent, _flags) = (hex(&text[36..52])?, hex(&text[53..55])?);
+    // ff is forbidden, and so is zero.
+    (version != 0xff && trace != 0 && parent != 0).then_some(trace)
+}
+
+/// Reads lower-case hexadecimal digits.
+fn hex(text: &[u8]) -> Option<u128> {
+    text.iter().try_fold(0, |number, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(digit))
+    })
+}
+
+/// Returns the value of the first member of the recorder's.
+fn ours(headers: &HeaderMap) -> Option<&str> {
+    members(headers)
+        .find_map(|member| member.split_once('=').filter(|(key, _)| *key == KEY))
+        .map(|(_, value)| value)
 }
 
 /// Returns the well-formed members of all `tracestate` fields, in order.
@@ -127,6 +234,8 @@ mod tests {
     use super::*;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const ID: u128 = 0x0197_0000_0000_7000_8000_0000_0000_00e1;
+    const SHADOW: &str = "shadow=01970000-0000-7000-8000-0000000000e1";
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -140,13 +249,13 @@ mod tests {
 
     fn joined(fields: &[(&'static str, &str)]) -> (String, String, String) {
         let mut headers = headers(fields);
-        let fresh = || Fresh { trace_id: 0xabc, parent_id: 0xdef };
-        let trace_id = join(&mut headers, &ExchangeId("e1".into()), fresh);
+        let trace = Trace::of(&headers, || Fresh { trace_id: 0xabc, parent_id: 0xdef });
+        trace.join(&mut headers, Some(ID));
         let one = |name| {
             assert_eq!(headers.get_all(name).iter().count(), 1);
             headers[name].to_str().unwrap().to_owned()
         };
-        (trace_id, one("traceparent"), one("tracestate"))
+        (format!("{:032x}", trace.id()), one("traceparent"), one("tracestate"))
     }
 
     fn fresh_parent() -> String {
@@ -157,7 +266,7 @@ mod tests {
     fn a_valid_context_is_kept_and_joined_at_the_front() {
         assert_eq!(
             joined(&[("traceparent", PARENT), ("tracestate", "a=1, shadow=old ,b@c=2")]),
-            (TRACE.into(), PARENT.into(), "shadow=e1,a=1,b@c=2".into())
+            (TRACE.into(), PARENT.into(), format!("{SHADOW},a=1,b@c=2"))
         );
         let later = format!("01{}-more", &PARENT[2..]);
         assert_eq!(joined(&[("traceparent", &later)]).1, later);
@@ -177,7 +286,7 @@ mod tests {
             &zero_trace,
             &zero_parent,
         ] {
-            let expected = (format!("{:032x}", 0xabc), fresh_parent(), "shadow=e1".to_owned());
+            let expected = (format!("{:032x}", 0xabc), fresh_parent(), SHADOW.to_owned());
             assert_eq!(joined(&[("traceparent", bad), ("tracestate", "a=1")]), expected, "{bad}");
         }
         assert_eq!(joined(&[]).1, fresh_parent());
@@ -195,17 +304,35 @@ mod tests {
         let many: Vec<String> = (0..40).map(|n| format!("k{n}={n}")).collect();
         let (_, _, state) = joined(&[("traceparent", PARENT), ("tracestate", &many.join(","))]);
         assert_eq!(state.split(',').count(), MEMBERS_MAX);
-        assert!(state.starts_with("shadow=e1,k0=0,") && state.ends_with(",k30=30"), "{state}");
+        assert!(
+            state.starts_with(&format!("{SHADOW},k0=0,")) && state.ends_with(",k30=30"),
+            "{state}"
+        );
         let (_, _, state) = joined(&[("traceparent", PARENT), ("tracestate", "nonsense,,A=1,b=2")]);
-        assert_eq!(state, "shadow=e1,b=2");
+        assert_eq!(state, format!("{SHADOW},b=2"));
     }
 
     #[test]
     fn an_upstream_call_reads_back_what_was_joined() {
-        let mut headers = headers(&[("traceparent", PARENT)]);
-        join(&mut headers, &ExchangeId("e1".into()), || unreachable!());
-        let expected = Carried { trace_id: Some(TRACE.into()), exchange: Some("e1".into()) };
-        assert_eq!(read(&headers), expected);
+        for (brought, joined, named) in [
+            ("", SHADOW.to_owned(), Named::Exchange(ID)),
+            ("a=1", format!("{SHADOW},a=1"), Named::Exchange(ID)),
+            ("", "shadow=-".to_owned(), Named::Unrecorded),
+            ("a=1,shadow=old", "shadow=-,a=1".to_owned(), Named::Unrecorded),
+        ] {
+            let mut headers = headers(&[("traceparent", PARENT), ("tracestate", brought)]);
+            let trace = Trace::of(&headers, || unreachable!());
+            trace.join(&mut headers, (named != Named::Unrecorded).then_some(ID));
+            assert_eq!(headers[TRACESTATE], joined);
+            let trace_id = Some(trace.id());
+            assert_eq!(context(&headers), Context { trace_id, named: Some(named) });
+            let exchange = joined["shadow=".len()..].split(',').next().map(str::to_owned);
+            assert_eq!(read(&headers), Carried { trace_id: Some(TRACE.into()), exchange });
+        }
+        let foreign = headers(&[("tracestate", "shadow=e1")]);
+        let named = Some(Named::Other);
+        assert_eq!(context(&foreign), Context { trace_id: None, named });
+        assert_eq!(context(&HeaderMap::new()), Context::default());
         assert_eq!(read(&HeaderMap::new()), Carried::default());
     }
 }

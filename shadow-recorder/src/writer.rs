@@ -11,18 +11,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::account::{Losses, Reason};
+use crate::account::{Passed, Reason};
 use crate::batch::{self, Batch, FRAME_BYTES, Naming, Of};
 use crate::capture::{Capture, Event};
 use crate::clock;
 use crate::record::caught;
+use crate::sampling::STRATUM;
 use crate::segment::{self, Accounting, Calls, Header, Line, Tally};
 use crate::spool::{Spool, SpoolFile};
 use crate::totals::{Totals, spanning};
 use crate::upload::{Parcel, Sealed};
-
-/// The stratum of every exchange while sampling has no rates.
-const STRATUM: &str = "all";
 
 /// When the writer syncs and seals.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +45,8 @@ pub(crate) struct Writer {
     batch: Batch,
     /// What the batch settles, recorded or dropped.
     sequences: Vec<u64>,
-    /// Losses that no accounting line on disk names yet.
-    unreported: Losses,
+    /// What passed unrecorded and no accounting line on disk names yet.
+    unreported: Passed,
     outcome: Outcome,
     retry_at: Option<Instant>,
     leftovers_sent: bool,
@@ -67,6 +65,7 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) recorded: u64,
+    pub(crate) sampled_out: u64,
     pub(crate) dropped: BTreeMap<Reason, u64>,
     pub(crate) sealed_last: bool,
 }
@@ -91,7 +90,7 @@ impl Writer {
             segment: None,
             batch: Batch::default(),
             sequences: Vec::new(),
-            unreported: Losses::default(),
+            unreported: Passed::default(),
             outcome: Outcome::default(),
             retry_at: None,
             leftovers_sent: false,
@@ -199,8 +198,8 @@ impl Writer {
 
     /// Writes the batch as one frame, with its accounting line, and syncs it.
     fn flush(&mut self, occasion: Occasion) -> bool {
-        self.unreported.add(self.capture.account.take_losses());
-        let has_news = !self.batch.lines.is_empty() || !self.unreported.is_empty();
+        self.unreported.add(self.capture.account.take());
+        let has_news = !self.batch.lines.is_empty() || !self.unreported.is_nothing();
         if !has_news && matches!(occasion, Occasion::Interval | Occasion::Full) {
             return true;
         }
@@ -212,9 +211,7 @@ impl Writer {
             Ok(()) => {
                 self.disk_recovered();
                 self.outcome.recorded += batch.exchanges();
-                for (reason, count) in std::mem::take(&mut self.unreported).exchanges {
-                    *self.outcome.dropped.entry(reason).or_default() += count;
-                }
+                self.outcome.add(std::mem::take(&mut self.unreported));
                 self.outcome.sealed_last |= accounting.last;
                 self.capture.metrics.exchanges_recorded.inc_by(batch.exchanges());
                 true
@@ -229,19 +226,25 @@ impl Writer {
     }
 
     fn accounting(&self, batch: &Batch, last: bool) -> Accounting {
-        let dropped = &self.unreported.exchanges;
+        let passed = &self.unreported;
+        let dropped = passed.dropped.iter().map(|(why, n)| (why.as_str().to_owned(), *n));
         let tally = Tally {
-            observed: batch.exchanges() + dropped.values().sum::<u64>(),
+            observed: batch.exchanges() + passed.exchanges(),
             recorded: batch.exchanges(),
-            sampled_out: 0,
-            dropped: dropped.iter().map(|(why, n)| (why.as_str().to_owned(), *n)).collect(),
+            sampled_out: passed.sampled_out,
+            dropped: dropped.collect(),
+        };
+        let calls = Calls {
+            sampled_out: passed.calls_sampled_out,
+            dropped: passed.calls_dropped,
+            ..batch.calls.clone()
         };
         Accounting {
             sealed_through: self.capture.watermark(),
             at: clock::now(),
             last,
             strata: BTreeMap::from([(STRATUM.to_owned(), tally)]),
-            calls: Calls { dropped: self.unreported.calls, ..batch.calls.clone() },
+            calls,
         }
     }
 
@@ -295,11 +298,12 @@ impl Writer {
 
     fn finish(mut self) -> Outcome {
         // A last check that does not rest on the same counters: what was received and is nowhere else was lost.
-        self.unreported.add(self.capture.account.take_losses());
+        self.unreported.add(self.capture.account.take());
         let known = self.outcome.recorded
             + self.batch.exchanges()
+            + self.outcome.sampled_out
             + self.outcome.dropped.values().sum::<u64>()
-            + self.unreported.exchanges.values().sum::<u64>();
+            + self.unreported.exchanges();
         let lost = self.capture.account.observed().saturating_sub(known);
         self.capture.account.drop_exchanges(Reason::Shutdown, lost, 0);
         self.retry_at = None;
@@ -310,10 +314,8 @@ impl Writer {
         }
         let ended = self.take_segment();
         self.hand_over(ended);
-        self.unreported.add(self.capture.account.take_losses());
-        for (reason, count) in std::mem::take(&mut self.unreported).exchanges {
-            *self.outcome.dropped.entry(reason).or_default() += count;
-        }
+        self.unreported.add(self.capture.account.take());
+        self.outcome.add(std::mem::take(&mut self.unreported));
         self.outcome
     }
 
@@ -327,6 +329,15 @@ impl Writer {
     fn disk_recovered(&mut self) {
         if self.retry_at.take().is_some() {
             tracing::info!("recording goes on: the spool works again");
+        }
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, passed: Passed) {
+        self.sampled_out += passed.sampled_out;
+        for (reason, count) in passed.dropped {
+            *self.dropped.entry(reason).or_default() += count;
         }
     }
 }

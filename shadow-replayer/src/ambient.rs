@@ -87,6 +87,7 @@ mod tests {
             ambient_age_max: Some(Duration::from_secs(10)),
             match_headers: vec![],
             volatile: vec![],
+            business_key: None,
         };
         let mut recorded = AmbientCalls::default();
         for (at, offset_us) in [(20, 2), (10, 1), (30, 3)] {

@@ -166,6 +166,7 @@ mod tests {
             ambient_age_max: None,
             match_headers: vec!["x-tenant".into()],
             volatile: vec![JsonPath::parse("$.request_id").unwrap()],
+            business_key: None,
         }
     }
 

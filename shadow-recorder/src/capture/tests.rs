@@ -3,24 +3,28 @@ use std::sync::mpsc::Receiver;
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use jiff::SignedDuration;
 use prometheus_client::registry::Registry as Metered;
 use tower::{Service, ServiceExt, service_fn};
+use uuid::Uuid;
 
 use super::*;
+use crate::attribution::CallKey;
 use crate::clock;
 use crate::record::{Record, Side};
+use crate::trace_context::{self, Named};
 
 pub(crate) const LIMITS: Limits = Limits {
     linger: Duration::from_millis(100),
+    head_bytes_max: 1000,
     body_bytes_max: 1000,
     memory_bytes_max: 10_000,
+    calls_max: 10,
     exchanges_open_max: 10,
     queue_exchanges_max: 10,
 };
 
 pub(crate) fn capture(limits: Limits) -> (Arc<Capture>, Receiver<Event>) {
-    Capture::new(limits, Metrics::register(&mut Metered::default()))
+    Capture::new(limits, Sampling::everything(), None, Metrics::register(&mut Metered::default()))
 }
 
 /// Passes a request through the layer, to a service that repeats its body and its trace state.
@@ -35,7 +39,7 @@ async fn pass(capture: &Arc<Capture>, side: Side, target: &str, state: &str) -> 
         Ok::<_, Infallible>(response)
     });
     let echo = service_fn(move |request| Box::pin(echo.clone().call(request)));
-    let mut layer = Record { inner: echo, side, capture: Arc::clone(capture) };
+    let mut layer = Record { inner: echo, side, capture: Arc::clone(capture), unrecorded: None };
     let request = Request::get(target)
         .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
         .header("tracestate", state)
@@ -72,8 +76,8 @@ fn after_linger() -> Instant {
 }
 
 fn dropped(capture: &Capture) -> Vec<(&'static str, u64)> {
-    let losses = capture.account.take_losses();
-    losses.exchanges.into_iter().map(|(reason, n)| (reason.as_str(), n)).collect()
+    let passed = capture.account.take();
+    passed.dropped.into_iter().map(|(reason, n)| (reason.as_str(), n)).collect()
 }
 
 #[tokio::test]
@@ -102,13 +106,15 @@ async fn an_exchange_closes_after_its_linger_with_its_late_calls() {
 async fn a_call_in_progress_keeps_its_exchange_open() {
     let (capture, events) = capture(LIMITS);
     let state = exchange(&capture, "/book").await;
-    let id = state.split(['=', ',']).nth(1).unwrap().to_owned();
-    let carried = Carried { trace_id: None, exchange: Some(id) };
-    let ticket = capture.attribute(&"fx".into(), &carried);
+    let id: Uuid = state.split(['=', ',']).nth(1).unwrap().parse().unwrap();
+    let named = Some(Named::Exchange(id.as_u128()));
+    let context = trace_context::Context { trace_id: None, named };
+    let started = Instant::now();
+    let ticket = capture.attribute(&"fx".into(), &context, CallKey::None, started).unwrap();
     capture.sweep(after_linger());
     assert_eq!((capture.open_count(), events.try_recv().is_err()), (1, true));
     let head = RequestHead::of(&Request::new(()));
-    let observation = Observation::new(Arc::clone(&capture), ticket, head);
+    let observation = Observation::new(Arc::clone(&capture), ticket, started, head);
     drop(capture.tee(
         Full::<Bytes>::default(),
         Box::new({
@@ -137,7 +143,7 @@ async fn over_every_limit_the_request_passes_and_is_counted() {
         let recorded: Vec<Event> = events.try_iter().collect();
         assert!(matches!(&recorded[..], [Event::Exchange(_)]), "{reason}: {recorded:?}");
         assert_eq!(capture.account.observed(), 2);
-        assert_eq!(capture.registry().unsettled.len(), 1, "{reason}");
+        assert_eq!(capture.registry().unsettled(), 1, "{reason}");
     }
 }
 
@@ -162,24 +168,15 @@ async fn a_panic_on_a_call_costs_its_exchange() {
     capture.sweep(after_linger());
     assert_eq!(dropped(&capture), [("panic", 1)]);
     assert_eq!((events.try_iter().count(), capture.open_count()), (0, 0));
-    assert!(capture.registry().unsettled.is_empty() && capture.registry().by_trace.is_empty());
+    assert!(capture.registry().is_empty());
 }
 
 #[tokio::test]
 async fn what_is_open_at_the_end_is_counted() {
     let (capture, _events) = capture(LIMITS);
     exchange(&capture, "/book").await;
-    capture.give_up();
+    capture.give_up_all();
     assert_eq!(dropped(&capture), [("shutdown", 1)]);
-    assert_eq!(capture.open_count(), 0);
-}
-
-#[test]
-fn a_small_step_of_the_clock_is_not_followed_back() {
-    let now = clock::now();
-    let mut registry =
-        Registry { latest: now + SignedDuration::from_secs(3), ..Registry::default() };
-    assert_eq!(registry.now(), now + SignedDuration::from_secs(3));
-    registry.latest = now + SignedDuration::from_hours(1);
-    assert!(registry.now() < now + SignedDuration::from_mins(1));
+    let registry = capture.registry();
+    assert_eq!((registry.recorded(), registry.unsettled()), (0, 0));
 }

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use serde_json_path::JsonPath;
 
+use super::business_key::business_key;
+use super::sampling::sampling;
 use super::{At, Document, Table};
+use crate::business_key::BusinessKey;
 use crate::redact::is_credential;
+use crate::sampling::Sampling;
 use crate::store::Store;
 
 /// `[service]`: the service whose build is certified.
@@ -42,6 +46,8 @@ pub struct Upstream {
     pub match_headers: Vec<String>,
     /// Paths of the JSON body that differ from call to call and are left out of the match.
     pub volatile: Vec<JsonPath>,
+    /// Where a call has the business key of its exchange.
+    pub business_key: Option<BusinessKey>,
 }
 
 /// `[recorder]`: the sidecar.
@@ -57,6 +63,10 @@ pub struct Recorder {
     pub spool: PathBuf,
     /// Names this sidecar among its siblings.
     pub instance: String,
+    /// Which exchanges are recorded.
+    pub sampling: Sampling,
+    /// Where an exchange has its business key.
+    pub business_key: Option<BusinessKey>,
     /// How long an exchange stays open after its answer, for late upstream calls.
     pub linger: Duration,
     /// How long accepted requests may take after SIGTERM.
@@ -67,12 +77,20 @@ pub struct Recorder {
     pub stall_timeout: Duration,
     /// How long connecting to the service or an upstream may take.
     pub connect_timeout: Duration,
+    /// Bytes kept of one head. Exchanges with a larger one, or with a call that has one, are dropped from the recording.
+    pub head_bytes_max: usize,
+    /// Connections at once of clients, and of the service, whose requests are recorded; more pass unrecorded.
+    pub connections_max: usize,
+    /// Fields of one head; more are refused with 431, as most services do.
+    pub head_fields_max: usize,
     /// Bytes kept of one body, on the wire and decoded. Longer bodies pass, and are omitted from the recording.
     pub body_bytes_max: usize,
     /// Bytes of body copies held at once, over all exchanges; exchanges beyond are dropped from the recording.
     pub memory_bytes_max: usize,
     /// Bytes of segments kept on the local disk while the store cannot be reached; exchanges beyond are dropped.
     pub spool_bytes_max: u64,
+    /// Upstream calls kept of one exchange. Exchanges with more are dropped from the recording.
+    pub calls_max: usize,
     /// Exchanges open at once that are recorded; more pass unrecorded.
     pub exchanges_open_max: usize,
     /// Exchanges waiting for the writer; more are dropped.
@@ -211,6 +229,7 @@ pub fn upstreams(document: &Document<'_>) -> Vec<Upstream> {
             "ambient_age_max",
             "match_headers",
             "volatile",
+            "business_key",
         ]);
         upstreams.extend(upstream);
     }
@@ -249,6 +268,7 @@ fn upstream(
             }
         }
     }
+    let business_key = business_key(table);
     Some(Upstream {
         name: name?,
         listen,
@@ -262,8 +282,39 @@ fn upstream(
             .map(|header| header.value.to_ascii_lowercase())
             .collect(),
         volatile,
+        business_key,
     })
 }
+
+/// The keys of `[recorder]`.
+const KNOWN: [&str; 26] = [
+    "listen",
+    "forward_to",
+    "admin",
+    "spool",
+    "instance",
+    "sampling_rate",
+    "sampling_key",
+    "business_key",
+    "linger",
+    "grace",
+    "head_timeout",
+    "stall_timeout",
+    "connect_timeout",
+    "head_bytes_max",
+    "connections_max",
+    "head_fields_max",
+    "body_bytes_max",
+    "memory_bytes_max",
+    "spool_bytes_max",
+    "calls_max",
+    "exchanges_open_max",
+    "queue_exchanges_max",
+    "fsync_interval",
+    "segment_age_max",
+    "segment_bytes_max",
+    "segment_span_max",
+];
 
 /// Takes `[recorder]`. `instance` is the name where none is configured: the host's.
 pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
@@ -279,14 +330,20 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     let bytes = |table: &mut Table<'_, '_>, key, default| table.integer(key, 1).unwrap_or(default);
     let recorder = Recorder {
         admin: table.address("admin"),
+        sampling: sampling(&mut table),
+        business_key: business_key(&mut table),
         linger: table.duration("linger").unwrap_or(Duration::from_millis(200)),
         grace: table.duration("grace").unwrap_or(seconds(25)),
         head_timeout: table.duration("head_timeout").unwrap_or(seconds(10)),
         stall_timeout: table.duration("stall_timeout").unwrap_or(seconds(120)),
         connect_timeout: table.duration("connect_timeout").unwrap_or(seconds(5)),
+        head_bytes_max: usize_of(bytes(&mut table, "head_bytes_max", 64 << 10)),
+        connections_max: usize_of(bytes(&mut table, "connections_max", 10_000)),
+        head_fields_max: usize_of(bytes(&mut table, "head_fields_max", 100)),
         body_bytes_max: usize_of(bytes(&mut table, "body_bytes_max", 1 << 20)),
         memory_bytes_max: usize_of(bytes(&mut table, "memory_bytes_max", 256 << 20)),
         spool_bytes_max: bytes(&mut table, "spool_bytes_max", 1 << 30),
+        calls_max: usize_of(bytes(&mut table, "calls_max", 1_000)),
         exchanges_open_max: usize_of(bytes(&mut table, "exchanges_open_max", 10_000)),
         queue_exchanges_max: usize_of(bytes(&mut table, "queue_exchanges_max", 10_000)),
         fsync_interval: table.duration("fsync_interval").unwrap_or(seconds(1)),
@@ -304,27 +361,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     if forward_to.as_ref().is_some_and(|to| listen.is_some_and(|at| loops(to, at))) {
         table.mistake("`forward_to` is the recorder's own `listen`: requests would go in circles");
     }
-    table.finish(&[
-        "listen",
-        "forward_to",
-        "admin",
-        "spool",
-        "instance",
-        "linger",
-        "grace",
-        "head_timeout",
-        "stall_timeout",
-        "connect_timeout",
-        "body_bytes_max",
-        "memory_bytes_max",
-        "spool_bytes_max",
-        "exchanges_open_max",
-        "queue_exchanges_max",
-        "fsync_interval",
-        "segment_age_max",
-        "segment_bytes_max",
-        "segment_span_max",
-    ]);
+    table.finish(&KNOWN);
     // The placeholders above never leave: their absence was reported.
     (listen.is_some() && forward_to.is_some() && spool.is_some() && instance.is_some())
         .then_some(recorder)

@@ -38,6 +38,7 @@ impl Config {
         let upstreams = recorder::upstreams(&document);
         let egress = egress(&document, &upstreams);
         let mapping = mapping(&document, &upstreams);
+        check_business_keys(&document, sidecar.as_ref(), &upstreams);
         document.finish()?;
         // Whatever is absent here was reported above.
         let absent = || ConfigError::Mistakes(vec!["  a section is incomplete".into()]);
@@ -51,6 +52,26 @@ impl Config {
             egress,
             mapping,
         })
+    }
+}
+
+/// A key on one side only attributes nothing.
+fn check_business_keys(
+    document: &Document<'_>,
+    recorder: Option<&Recorder>,
+    upstreams: &[Upstream],
+) {
+    let of_exchanges = recorder.is_none_or(|recorder| recorder.business_key.is_some());
+    let of_calls = upstreams.iter().find(|upstream| upstream.business_key.is_some());
+    match (of_exchanges, of_calls) {
+        (false, Some(upstream)) => document.mistake_of_all(format!(
+            "[[upstream]] {}: `business_key` needs [recorder.business_key], which says where the exchange has the key",
+            upstream.name
+        )),
+        (true, None) if recorder.is_some() => document.mistake_of_all(
+            "[recorder.business_key] needs the `business_key` of an [[upstream]], which says where a call has the key".into(),
+        ),
+        _ => {}
     }
 }
 

@@ -13,6 +13,7 @@ fn sink(name: &str) -> Upstream {
         ambient_age_max: None,
         match_headers: vec![],
         volatile: vec![],
+        business_key: None,
     }
 }
 

@@ -2,7 +2,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::capture::tests::{LIMITS, capture, closed};
-use crate::segment::{Reader, Redaction, Sampling};
+use crate::sampling::Sampling;
+use crate::segment::{Reader, Redaction};
 
 const PACE: Pace = Pace {
     fsync_interval: Duration::from_millis(10),
@@ -35,7 +36,7 @@ fn bench(pace: Pace) -> Bench {
         opened_at: Timestamp::UNIX_EPOCH,
         service_address: String::new(),
         upstream_addresses: BTreeMap::new(),
-        sampling: Sampling { rule: "everything".into() },
+        sampling: Sampling::everything().rule(),
         redaction: Redaction::default(),
     };
     let naming = Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000 };
