@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -415,5 +416,24 @@ async fn an_origin_that_goes_away_is_gone_for_the_client() {
             .boxed()
         })
         .await;
+    group.finish().await;
+}
+
+/// A request that waits for a timer is answered all the same, some seconds later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_connection_waits_for_no_timer() {
+    let mut group = Group::start().await;
+    let twenty = async {
+        for _ in 0..20 {
+            let way =
+                Way { to: group.sidecar.clients, progress: Arc::clone(&group.origin.progress) };
+            assert_eq!(get(way, "/trailers-only").await.last().unwrap(), "whole");
+        }
+    };
+    // Twenty answers take 50 ms; a loaded machine has two hundred times that.
+    let in_time = timeout(Duration::from_secs(10), twenty).await.is_ok();
+    assert!(in_time, "twenty connections with a request each took more than 10 s");
+    group.origin.seen(20).await;
+    group.exchanges = 20;
     group.finish().await;
 }

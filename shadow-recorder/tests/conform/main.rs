@@ -40,3 +40,11 @@ mod bad_answers;
 mod h2_peer;
 // HTTP/2 passes as it is.
 mod h2_transparency;
+// HTTP/2 frames made by hand, and what no peer may accept of them.
+mod frames;
+mod h2_attacks;
+mod h2_bad_answers;
+// Clients that take their time.
+mod slow;
+// Peers that send without end.
+mod flood;

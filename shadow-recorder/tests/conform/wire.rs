@@ -115,6 +115,8 @@ pub(crate) struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
     stop: Option<Stop>,
+    /// Whether the other end takes no more.
+    pub(crate) is_broken: bool,
     /// All bytes that arrived and were not taken yet, for others to look at.
     pub(crate) waiting: Arc<AtomicUsize>,
 }
@@ -126,7 +128,7 @@ impl Wire {
 
     pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new(), stop: None, waiting: Arc::default() }
+        Self { stream, unread: Vec::new(), stop: None, is_broken: false, waiting: Arc::default() }
     }
 
     /// Sends, and reads meanwhile, so that two ends that send never wait for each other. A peer that no longer listens is no
@@ -134,12 +136,16 @@ impl Wire {
     pub(crate) async fn send(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         let (mut reader, mut writer) = self.stream.split();
         let (unread, stop, waiting) = (&mut self.unread, &mut self.stop, &self.waiting);
+        let is_broken = &mut self.is_broken;
         let sending = async {
             while !bytes.is_empty() {
                 tokio::select! {
                     sent = writer.write(bytes) => match sent {
                         Ok(count) => bytes = &bytes[count..],
-                        Err(_) => break,
+                        Err(_) => {
+                            *is_broken = true;
+                            break;
+                        }
                     },
                     read = reader.read_buf(unread), if stop.is_none() => {
                         note(&read, stop, waiting);

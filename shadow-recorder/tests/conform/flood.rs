@@ -1,0 +1,282 @@
+//! Floods: a peer that costs more than it sends loses its connection or is held up, the process stays small, and others are served.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+
+use crate::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, Outcome, PING,
+    PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, integer, literals, request,
+};
+use crate::h2_attacks::Witness;
+use crate::harness::Sidecar;
+use crate::wire::{Fault, Framing, LATE, Stop, Wire};
+
+/// What a flood may cost: a few connections' buffers. Everything that is sent here makes up several times as much.
+const GROWTH_KIB_MAX: u64 = 64 << 10;
+/// A flood goes on for so long, if nobody ends it.
+const FLOOD: Duration = Duration::from_secs(3);
+
+struct Flooded {
+    folder: TempDir,
+    sidecar: Sidecar,
+    witness: Witness,
+    kib_before: u64,
+}
+
+impl Flooded {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let witness = Witness::default();
+        let limits = "head_timeout = \"2s\"\nstall_timeout = \"2s\"";
+        let sidecar = Sidecar::start(folder.path(), witness.listen().await, &[], limits).await;
+        let mut flooded = Self { folder, sidecar, witness, kib_before: 0 };
+        flooded.serves().await;
+        flooded.kib_before = flooded.kib();
+        flooded
+    }
+
+    /// Returns the process's resident memory.
+    fn kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.sidecar.child.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Another client is served.
+    async fn serves(&self) {
+        let mut other = Frames::connect(self.sidecar.clients, &[]).await;
+        other.send(&request(1, &GET, END_STREAM)).await;
+        assert_eq!(other.outcome(1).await, Outcome::Answer(200), "another client");
+    }
+
+    /// Sends what `next` makes until the connection ends, reading as well; returns whether it ended.
+    async fn flood(&self, begin: &[u8], mut next: impl FnMut(u32) -> Vec<u8>) -> bool {
+        let mut frames = Frames::connect(self.sidecar.clients, &[]).await;
+        frames.send(begin).await;
+        let since = Instant::now();
+        let mut ended = false;
+        for number in 0.. {
+            if !frames.send(&next(number)).await || frames.is_broken() || since.elapsed() > FLOOD {
+                break;
+            }
+            if number % 100 == 0 {
+                self.check_size();
+            }
+        }
+        self.serves().await;
+        // It says so, or just ends.
+        let end = timeout(LATE, async {
+            loop {
+                match frames.read().await {
+                    Ok(read) if read.kind == GOAWAY && read.code() != 0 => return true,
+                    Ok(_) => {}
+                    Err(Fault::Stopped(Stop::Late)) => return false,
+                    Err(_) => return true,
+                }
+            }
+        });
+        ended |= end.await.unwrap_or(false);
+        self.check_size();
+        ended
+    }
+
+    /// Sends without ever reading. Either all of it is taken, or the connection ends.
+    async fn flood_unread(&self, part: &[u8]) {
+        let mut stream = TcpStream::connect(self.sidecar.clients).await.unwrap();
+        let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+        stream.write_all(&hello).await.unwrap();
+        let since = Instant::now();
+        while since.elapsed() < FLOOD {
+            match timeout(LATE, stream.write_all(part)).await {
+                Ok(Ok(())) => self.check_size(),
+                Ok(Err(_)) => break,
+                Err(_) => panic!("neither taken nor ended within {LATE:?}"),
+            }
+        }
+        self.serves().await;
+        self.check_size();
+    }
+
+    fn check_size(&self) {
+        let now = self.kib();
+        assert!(now < self.kib_before + GROWTH_KIB_MAX, "{} KiB, then {now} KiB", self.kib_before);
+    }
+
+    async fn finish(self) {
+        let stored = self.sidecar.stop().await;
+        assert!(stored.tally.balances(), "{:?}", stored.tally);
+        assert!(stored.tally.observed >= self.witness.begun() as u64, "{:?}", stored.tally);
+        drop(self.folder);
+    }
+}
+
+/// Returns the odd number of a stream.
+fn stream(number: u32) -> u32 {
+    2 * number + 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rapid_resets_end_their_connection() {
+    let flooded = Flooded::start().await;
+    let cancel = 8u32.to_be_bytes();
+    // A hundred in a packet.
+    let ended = flooded
+        .flood(b"", |number| {
+            let streams = (0..100).map(|more| stream(100 * number + more));
+            let resets = streams.map(|stream| {
+                [request(stream, &GET, END_STREAM), frame(RST_STREAM, 0, stream, &cancel)].concat()
+            });
+            resets.collect::<Vec<_>>().concat()
+        })
+        .await;
+    assert!(ended, "streams opened and reset for {FLOOD:?}");
+    flooded.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_without_end_ends_its_connection() {
+    let flooded = Flooded::start().await;
+    let block = literals(&GET);
+    let begin = frame(HEADERS, END_STREAM, 1, &block);
+    let fields = literals(&[(b"x-a", &[b'a'; 1000])]);
+    for (name, piece) in [
+        ("fields", frame(CONTINUATION, 0, 1, &fields)),
+        ("nothing", frame(CONTINUATION, 0, 1, &[])),
+        ("single bytes", frame(CONTINUATION, 0, 1, &[0])),
+        ("full frames", frame(CONTINUATION, 0, 1, &literals(&[(b"x-a", &[b'a'; 16_000])]))),
+    ] {
+        let ended = flooded.flood(&begin, |_| piece.repeat(20)).await;
+        assert!(ended, "CONTINUATION with {name}");
+    }
+    flooded.finish().await;
+}
+
+/// A field of 4 KB in the table, named by a byte each: 16 KB that mean 64 MB.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_unpacks_to_more_is_refused() {
+    let flooded = Flooded::start().await;
+    let mut insert = literals(&GET);
+    // Literal with incremental indexing (RFC 7541, section 6.2.1), and an index to it, 62, from then on.
+    insert.extend_from_slice(b"\x40\x01b");
+    integer(4000, 7, &mut insert);
+    insert.extend([b'b'; 4000]);
+    let first = frame(HEADERS, END_STREAM | END_HEADERS, 1, &insert);
+    let mut frames = Frames::connect(flooded.sidecar.clients, &[]).await;
+    frames.send(&first).await;
+    assert_eq!(frames.outcome(1).await, Outcome::Answer(200));
+    let bomb = [literals(&GET), vec![0x80 | 62; 16_000]].concat();
+    for number in 1..20 {
+        let bomb = frame(HEADERS, END_STREAM | END_HEADERS, stream(number), &bomb);
+        let gone = !frames.send(&bomb).await || frames.is_broken();
+        flooded.check_size();
+        if gone {
+            break;
+        }
+        let outcome = frames.outcome(stream(number)).await;
+        // 431 is none of the statuses that have an index.
+        let refused = matches!(outcome, Outcome::Answer(0) | Outcome::Reset(_));
+        let ended = matches!(outcome, Outcome::GoAway(_) | Outcome::Closed);
+        assert!(refused || ended, "{outcome:?}");
+        if ended {
+            break;
+        }
+    }
+    flooded.serves().await;
+    assert!(
+        flooded.witness.begun() < 10,
+        "{} requests reached the origin",
+        flooded.witness.begun()
+    );
+    flooded.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_data_without_end_ends_its_connection() {
+    let flooded = Flooded::start().await;
+    let post = [(&b":method"[..], &b"POST"[..]), GET[1], GET[2], GET[3]];
+    let ended = flooded.flood(&request(1, &post, 0), |_| frame(DATA, 0, 1, &[]).repeat(1000)).await;
+    assert!(ended, "DATA with nothing");
+    flooded.finish().await;
+}
+
+/// Frames that ask for an answer each, from a client that takes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_that_nobody_takes_are_bounded() {
+    let flooded = Flooded::start().await;
+    flooded.flood_unread(&frame(PING, 0, 0, &[0; 8]).repeat(5000)).await;
+    flooded.flood_unread(&frame(SETTINGS, 0, 0, &[]).repeat(5000)).await;
+    flooded.flood_unread(&frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 16]).repeat(5000)).await;
+    let update = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]);
+    flooded.flood_unread(&update.repeat(5000)).await;
+    flooded.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_at_once_are_bounded() {
+    let flooded = Flooded::start().await;
+    let mut frames = Frames::connect(flooded.sidecar.clients, &[]).await;
+    let post = [(&b":method"[..], &b"POST"[..]), GET[1], GET[2], GET[3]];
+    for number in 0..5000 {
+        if !frames.send(&request(stream(number), &post, 0)).await || frames.is_broken() {
+            break;
+        }
+    }
+    flooded.serves().await;
+    flooded.check_size();
+    let reached = flooded.witness.begun();
+    assert!(reached < 2000, "{reached} streams of one connection reached the origin");
+    drop(frames);
+    flooded.finish().await;
+}
+
+/// Interim answers without end, for a client that does not read them.
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_without_end_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = origin.local_addr().unwrap();
+    let limits = "head_timeout = \"2s\"\nstall_timeout = \"2s\"";
+    let sidecar = Sidecar::start(folder.path(), at, &[], limits).await;
+    let mut flooded = Flooded { folder, sidecar, witness: Witness::default(), kib_before: 0 };
+    flooded.kib_before = flooded.kib();
+    let mut client = TcpStream::connect(flooded.sidecar.clients).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: books\r\n\r\n").await.unwrap();
+    let mut wire = Wire::of(origin.accept().await.unwrap().0);
+    wire.head().await.unwrap();
+    let hints =
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload; as=style\r\n\r\n".repeat(1000);
+    let since = Instant::now();
+    while since.elapsed() < FLOOD {
+        if timeout(LATE, wire.send(hints.as_bytes())).await.is_err() || wire.is_broken {
+            break;
+        }
+        flooded.check_size();
+    }
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap_or_default();
+    // What the client then reads is a prefix of what was sent, or the whole in order.
+    let mut client = Wire::of(client);
+    loop {
+        match client.head().await {
+            Ok(head) if head.status() == Ok(103) => {
+                assert_eq!(head.values("link").count(), 1, "{head:?}");
+            }
+            Ok(head) => {
+                assert!(matches!(head.status(), Ok(200 | 502)), "{head:?}");
+                let body = client.body(head.framing(Framing::ToTheEnd).unwrap()).await.unwrap();
+                assert!(body.whole);
+                break;
+            }
+            Err(Fault::Stopped(Stop::Closed | Stop::Reset)) => break,
+            Err(Fault::Malformed(what)) if what.starts_with("a head breaks off") => break,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    drop(wire);
+    flooded.check_size();
+    flooded.finish().await;
+}
