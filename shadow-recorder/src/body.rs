@@ -3,6 +3,7 @@
 //! The replayer reads the candidate's answers by the same function, so that both sides are treated alike. Decompression is
 //! bounded: a small body that would become a large one is omitted as over the limit, whatever it claims.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
@@ -14,18 +15,16 @@ const CODINGS_MAX: usize = 4;
 /// The window that RFC 9659 grants to zstd as a content coding: 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Decodes a whole body from its `Content-Encoding` (all values of the field, joined by commas).
+/// Decodes a whole text from its codings, joined by commas.
 pub fn decode(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Body {
-    let coding = coding.map(str::trim).filter(|coding| !coding.is_empty());
-    let decoded = if wire.len() > bytes_max {
-        Err(Omission::OverLimit)
-    } else {
-        text(wire, coding, bytes_max)
-    };
+    let coding = named(coding);
+    let decoded = uncoded(wire, coding, bytes_max)
+        .and_then(|bytes| String::from_utf8(bytes.into_owned()).map_err(|_| Omission::Binary));
     let wire_bytes = wire.len() as u64;
     match decoded {
         Ok(text) => {
-            Body { text: Some(text), omitted: None, coding: coding.map(Into::into), wire_bytes }
+            let coding = coding.map(Into::into);
+            Body { text: Some(text), coding, wire_bytes, ..Body::default() }
         }
         Err(why) => omitted(why, coding, wire_bytes),
     }
@@ -33,10 +32,30 @@ pub fn decode(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Body {
 
 /// Returns the body that says why it was not stored.
 pub fn omitted(why: Omission, coding: Option<&str>, wire_bytes: u64) -> Body {
-    Body { text: None, omitted: Some(why), coding: coding.map(Into::into), wire_bytes }
+    Body { omitted: Some(why), coding: coding.map(Into::into), wire_bytes, ..Body::default() }
 }
 
-fn text(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Result<String, Omission> {
+/// Returns the codings of a content in the order in which they were applied: all values of `Content-Encoding`, then the
+/// transfer codings.
+pub fn codings(headers: &[(String, String)], transfer: &str) -> Option<String> {
+    let of_content = headers.iter().filter(|(name, _)| name == "content-encoding");
+    let all = of_content.map(|(_, value)| &**value).chain([transfer]);
+    let all: Vec<&str> = all.filter(|value| !value.is_empty()).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn named(coding: Option<&str>) -> Option<&str> {
+    coding.map(str::trim).filter(|coding| !coding.is_empty())
+}
+
+fn uncoded<'w>(
+    wire: &'w [u8],
+    coding: Option<&str>,
+    bytes_max: usize,
+) -> Result<Cow<'w, [u8]>, Omission> {
+    if wire.len() > bytes_max {
+        return Err(Omission::OverLimit);
+    }
     let codings: Vec<String> = coding
         .into_iter()
         .flat_map(|coding| coding.split(','))
@@ -46,12 +65,12 @@ fn text(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Result<String, O
     if codings.len() > CODINGS_MAX {
         return Err(Omission::UnknownCoding);
     }
-    let mut bytes = wire.to_vec();
-    // The field lists codings in the order in which they were applied. An empty body, as the answer to HEAD has, has none.
+    let mut bytes = Cow::Borrowed(wire);
+    // They are listed in the order in which they were applied. An empty body, as the answer to HEAD has, has none.
     for coding in codings.iter().rev().take_while(|_| !wire.is_empty()) {
-        bytes = uncompressed(&bytes, coding, bytes_max)?;
+        bytes = uncompressed(&bytes, coding, bytes_max)?.into();
     }
-    String::from_utf8(bytes).map_err(|_| Omission::Binary)
+    Ok(bytes)
 }
 
 fn uncompressed(bytes: &[u8], coding: &str, bytes_max: usize) -> Result<Vec<u8>, Omission> {

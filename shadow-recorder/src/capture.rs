@@ -86,6 +86,11 @@ impl Capture {
         Tee::new(body, self.limits.body_bytes_max, &self.memory, on_end)
     }
 
+    /// Returns the memory that all copies share.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
     /// Opens an exchange, or counts it where too many are open.
     pub(crate) fn open(
         self: &Arc<Self>,

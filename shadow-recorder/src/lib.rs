@@ -33,6 +33,7 @@ mod hop_by_hop;
 mod forward;
 pub mod trace_context;
 mod tee;
+mod head;
 pub mod redact;
 mod observation;
 mod capture;

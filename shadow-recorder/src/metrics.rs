@@ -7,7 +7,7 @@
 //! | `shadow_recorder_exchanges_dropped_total{reason}` | counter | exchanges that passed unrecorded: `disk`, `exchanges_open_max`, `line_bytes_max`, `memory_bytes_max`, `panic`, `queue_full`, `shutdown`, `spool_bytes_max` |
 //! | `shadow_recorder_exchanges_open` | gauge | exchanges whose answer or upstream calls are still awaited |
 //! | `shadow_recorder_queue_exchanges` | gauge | exchanges and ambient calls waiting for the writer |
-//! | `shadow_recorder_copied_bytes` | gauge | bytes of body copies held in memory |
+//! | `shadow_recorder_copied_bytes` | gauge | bytes of copied heads and bodies held in memory |
 //! | `shadow_recorder_upstream_calls_total{attribution}` | counter | upstream calls: `attributed`, `ambiguous`, `unattributed`, `late` |
 //! | `shadow_recorder_upstream_calls_dropped_total` | counter | upstream calls not recorded, with their exchange or alone |
 //! | `shadow_recorder_unanswered_total` | counter | requests that the service or an upstream did not answer, so that the proxy did |
@@ -63,7 +63,7 @@ impl Metrics {
         registry.register("exchanges_dropped", "Exchanges that passed unrecorded", m.exchanges_dropped);
         registry.register("exchanges_open", "Exchanges whose answer or upstream calls are still awaited", m.exchanges_open);
         registry.register("queue_exchanges", "Exchanges and ambient calls waiting for the writer", m.queue_exchanges);
-        registry.register("copied_bytes", "Bytes of body copies held in memory", m.copied_bytes);
+        registry.register("copied_bytes", "Bytes of copied heads and bodies held in memory", m.copied_bytes);
         registry.register("upstream_calls", "Upstream calls by what was known of their exchange", m.upstream_calls);
         registry.register("upstream_calls_dropped", "Upstream calls not recorded, with their exchange or alone", m.upstream_calls_dropped);
         registry.register("unanswered", "Requests that the service or an upstream did not answer, so that the proxy did", m.unanswered);

@@ -79,10 +79,15 @@ impl Candidate {
             .map_err(|error| format!("the candidate did not answer: {}", chain(&error)))?;
         let (head, incoming) = answer.into_parts();
         let coding = coding(&head.headers);
-        let body = match Limited::new(incoming, self.body_bytes_max).collect().await {
-            Ok(whole) => body::decode(&whole.to_bytes(), coding.as_deref(), self.body_bytes_max),
+        let (body, trailers) = match Limited::new(incoming, self.body_bytes_max).collect().await {
+            Ok(whole) => {
+                let trailers = whole.trailers().map(redact::recorded).unwrap_or_default();
+                let coding = coding.as_deref();
+                (body::decode(&whole.to_bytes(), coding, self.body_bytes_max), trailers)
+            }
             Err(error) if error.is::<LengthLimitError>() => {
-                body::omitted(Omission::OverLimit, coding.as_deref(), self.body_bytes_max as u64)
+                let bytes = self.body_bytes_max as u64;
+                (body::omitted(Omission::OverLimit, coding.as_deref(), bytes), Vec::new())
             }
             Err(error) => {
                 return Err(format!("the candidate broke off its answer: {}", chain(&*error)));
@@ -92,6 +97,7 @@ impl Candidate {
             status: head.status.as_u16(),
             headers: redact::recorded(&head.headers),
             body,
+            trailers,
         })
     }
 

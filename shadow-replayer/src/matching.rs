@@ -174,6 +174,7 @@ mod tests {
             version: "HTTP/1.1".into(),
             headers: vec![("X-Tenant".into(), "a".into())],
             body: Body::of_text(body),
+            trailers: vec![],
         }
     }
 

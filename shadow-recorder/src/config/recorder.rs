@@ -62,7 +62,7 @@ pub struct Recorder {
     pub connect_timeout: Duration,
     /// Bytes kept of one body, on the wire and decoded. Longer bodies pass, and are omitted from the recording.
     pub body_bytes_max: usize,
-    /// Bytes of body copies held at once, over all exchanges; exchanges beyond are dropped from the recording.
+    /// Bytes of copied heads and bodies held at once, over all exchanges; exchanges beyond are dropped from the recording.
     pub memory_bytes_max: usize,
     /// Bytes of segments kept on the local disk while the store cannot be reached; exchanges beyond are dropped.
     pub spool_bytes_max: u64,

@@ -9,6 +9,8 @@
 mod harness;
 // A request through the proxy and what is recorded of it.
 mod exchange;
+// What is recorded of content that is no plain text, and of what follows it.
+mod rendering;
 // Clients, services and disks that fail.
 mod failure;
 // Stopping, being killed, and starting again.
