@@ -8,12 +8,66 @@ use std::io::Read;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-use crate::exchange::{Body, Omission};
+use crate::exchange::{Body, Omission, header};
+use crate::grpc::{self, Descriptors, Media, Side};
 
 /// Codings that may be applied one over another; real messages have one.
 const CODINGS_MAX: usize = 4;
 /// The window that RFC 9659 grants to zstd as a content coding: 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// A whole content as it was on the wire, with what says how to read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The bytes.
+    pub wire: &'a [u8],
+    /// The codings applied to them, joined by commas.
+    pub coding: Option<&'a str>,
+    /// The fields of the message's head.
+    pub headers: &'a [(String, String)],
+    /// The target of the request, which names the method of a gRPC call.
+    pub target: &'a str,
+    /// Whose content it is.
+    pub half: Half,
+}
+
+/// The halves of an exchange or a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The request.
+    Request,
+    /// The answer.
+    Answer,
+}
+
+/// Reads a content as what its type says: a gRPC call by its descriptors, everything else as text.
+pub fn read(content: &Content<'_>, grpc: Option<&Descriptors>, bytes_max: usize) -> Body {
+    let Content { wire, coding, headers, target, half } = *content;
+    let Some(media) = grpc::media(headers) else { return decode(wire, coding, bytes_max) };
+    let method = grpc.and_then(|descriptors| descriptors.side(target, half));
+    let read = uncoded(wire, coding, bytes_max).and_then(|framed| match (media, method) {
+        // Nothing is hidden in nothing: an answer that is an error alone has no content.
+        _ if framed.is_empty() => Ok((String::new(), method.map(Side::rendering))),
+        (Media::Web, _) => Err(Omission::Binary),
+        (Media::Protobuf, Some(side)) => {
+            let coding = header(headers, "grpc-encoding");
+            side.text(&framed, coding, bytes_max).map(|text| (text, Some(side.rendering())))
+        }
+        (Media::Protobuf, None) if grpc.is_some() => Err(Omission::UnknownSchema),
+        (Media::Protobuf | Media::Other, _) => Err(Omission::Grpc),
+    });
+    let coding = named(coding);
+    match read {
+        Ok((text, rendering)) => Body {
+            text: Some(text),
+            omitted: None,
+            coding: coding.map(Into::into),
+            wire_bytes: wire.len() as u64,
+            rendering,
+        },
+        Err(why) => omitted(why, coding, wire.len() as u64),
+    }
+}
 
 /// Decodes a whole text from its codings, joined by commas.
 pub fn decode(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Body {
@@ -73,7 +127,12 @@ fn uncoded<'w>(
     Ok(bytes)
 }
 
-fn uncompressed(bytes: &[u8], coding: &str, bytes_max: usize) -> Result<Vec<u8>, Omission> {
+/// Removes one coding, by its lower-case name.
+pub(crate) fn uncompressed(
+    bytes: &[u8],
+    coding: &str,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Omission> {
     match coding {
         "gzip" | "x-gzip" => bounded(MultiGzDecoder::new(bytes), bytes_max),
         "deflate" => bounded(ZlibDecoder::new(bytes), bytes_max),

@@ -11,7 +11,7 @@
 //! | `shadow_recorder_upstream_calls_total{attribution}` | counter | upstream calls: `attributed`, `ambiguous`, `unattributed`, `late` |
 //! | `shadow_recorder_upstream_calls_dropped_total` | counter | upstream calls not recorded, with their exchange or alone |
 //! | `shadow_recorder_unanswered_total` | counter | requests that the service or an upstream did not answer, so that the proxy did |
-//! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated` |
+//! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated`, `grpc`, `unknown_schema` |
 //! | `shadow_recorder_spool_bytes` | gauge | bytes of segments on the local disk |
 //! | `shadow_recorder_segment_bytes_total` | counter | compressed bytes synced to the spool |
 //! | `shadow_recorder_segments_sealed_total` | counter | segments closed |
@@ -100,6 +100,8 @@ impl Metrics {
             Omission::UnknownCoding => "unknown_coding",
             Omission::Binary => "binary",
             Omission::Truncated => "truncated",
+            Omission::Grpc => "grpc",
+            Omission::UnknownSchema => "unknown_schema",
         };
         self.bodies_omitted.get_or_create_owned(&[("reason", name)])
     }

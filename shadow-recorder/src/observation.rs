@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, Request, Response, Version};
 
-use crate::body;
+use crate::batch::Naming;
+use crate::body::{self, Content, Half};
 use crate::capture::{Capture, Ticket};
 use crate::exchange::{self, End};
 use crate::head::Head;
@@ -221,26 +222,29 @@ impl Seen {
     /// Decodes the heads and bodies: the expensive part, done by the writer.
     pub(crate) fn into_messages(
         self,
-        bytes_max: usize,
+        naming: &Naming,
         metrics: &Metrics,
     ) -> (exchange::Request, Option<exchange::Response>) {
         let RequestHead { version, head } = &self.request;
         let ([method, target, transfer], headers) = head.texts();
-        let read = |copied: &Copied, transfer: &str, headers: &[(String, String)]| {
+        let read = |copied: &Copied, half, transfer: &str, headers: &[(String, String)]| {
             let coding = body::codings(headers, transfer);
             let coding = coding.as_deref();
-            let body = copied.body(coding, |wire| body::decode(wire, coding, bytes_max));
+            let body = copied.body(coding, |wire| {
+                let content = Content { wire, coding, headers, half, target: &target };
+                body::read(&content, naming.grpc.as_ref(), naming.body_bytes_max)
+            });
             if let Some(why) = body.omitted {
                 metrics.omitted(why).inc();
             }
             body
         };
-        let body = read(&self.request_body, &transfer, &headers);
+        let body = read(&self.request_body, Half::Request, &transfer, &headers);
         let response = self.answer.as_ref().map(|(AnswerHead { status, head }, copied)| {
             let ([transfer], headers) = head.texts();
             exchange::Response {
                 status: *status,
-                body: read(copied, &transfer, &headers),
+                body: read(copied, Half::Answer, &transfer, &headers),
                 headers,
                 trailers: copied.trailers(),
             }

@@ -161,10 +161,11 @@ fn headers(recorded: &Request) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// Returns the bytes of a recorded body; one that was omitted cannot be sent.
+/// Returns the bytes of a recorded body; one that was omitted cannot be sent, nor a text that stands for gRPC messages.
 pub(crate) fn content(body: &Body) -> Result<Bytes, Omission> {
     match (&body.text, body.omitted) {
         (_, Some(why)) => Err(why),
+        (Some(_), None) if body.rendering.is_some() => Err(Omission::Grpc),
         (Some(text), None) => Ok(Bytes::from(text.clone())),
         (None, None) => Ok(Bytes::new()),
     }

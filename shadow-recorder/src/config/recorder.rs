@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json_path::JsonPath;
 
 use super::{At, Document, Table};
+use crate::grpc::Descriptors;
 use crate::redact::is_credential;
 use crate::store::Store;
 
@@ -78,6 +79,8 @@ pub struct Recorder {
     pub segment_bytes_max: u64,
     /// The longest time between the first and the last exchange of a segment.
     pub segment_span_max: Duration,
+    /// How gRPC messages are read; absent, gRPC bodies are omitted from the recording.
+    pub grpc_descriptors: Option<Descriptors>,
 }
 
 /// An origin `http://HOST:PORT`, without a path.
@@ -261,6 +264,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         segment_age_max: table.duration("segment_age_max").unwrap_or(seconds(60)),
         segment_bytes_max: bytes(&mut table, "segment_bytes_max", 64 << 20),
         segment_span_max: table.duration("segment_span_max").unwrap_or(seconds(3_600)),
+        grpc_descriptors: grpc_descriptors(&mut table),
         listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
         forward_to: forward_to
             .clone()
@@ -290,10 +294,22 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         "segment_age_max",
         "segment_bytes_max",
         "segment_span_max",
+        "grpc_descriptors",
     ]);
     // The placeholders above never leave: their absence was reported.
     (listen.is_some() && forward_to.is_some() && spool.is_some() && instance.is_some())
         .then_some(recorder)
+}
+
+fn grpc_descriptors(table: &mut Table<'_, '_>) -> Option<Descriptors> {
+    let file = table.text("grpc_descriptors")?;
+    match Descriptors::load(&table.document().resolve(&file.value)) {
+        Ok(descriptors) => Some(descriptors),
+        Err(error) => {
+            table.mistake_at(&file, &format!("`grpc_descriptors`: {error}"));
+            None
+        }
+    }
 }
 
 fn loops(forward_to: &Origin, listen: SocketAddr) -> bool {

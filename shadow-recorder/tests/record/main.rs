@@ -7,10 +7,14 @@
 )]
 
 mod harness;
+// The descriptors and messages of a service that speaks gRPC.
+mod protobuf;
 // A request through the proxy and what is recorded of it.
 mod exchange;
 // What is recorded of content that is no plain text, and of what follows it.
 mod rendering;
+// gRPC as it is: over HTTP/2, which the proxy does not speak yet.
+// mod grpc;
 // Clients, services and disks that fail.
 mod failure;
 // Stopping, being killed, and starting again.

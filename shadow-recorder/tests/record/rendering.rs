@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use shadow_recorder::exchange::Omission;
+use http::Request;
+use http_body_util::Full;
+use shadow_recorder::exchange::{Omission, Rendering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::harness::*;
+use crate::protobuf::{booking, frame, recorded, write_descriptors};
 
 fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -81,4 +84,59 @@ async fn a_transfer_coding_is_removed_from_what_is_recorded() {
     assert_eq!(known.coding.as_deref(), Some("zstd, gzip"));
     assert_eq!((&unknown.text, unknown.omitted), (&None, Some(Omission::UnknownCoding)));
     assert_eq!(unknown.coding.as_deref(), Some("zstd, compress"));
+}
+
+/// A call that carries a booking.
+fn grpc(target: &str, content: Vec<u8>) -> Request<Full<bytes::Bytes>> {
+    let request = Request::post(target).header("content-type", "application/grpc");
+    request.header("grpc-encoding", "gzip").body(Full::from(content)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_descriptors_messages_are_recorded_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let configured = write_descriptors(folder.path());
+    let origin = server(async |request| {
+        let mut answer = text(request.into_body());
+        answer.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
+        answer.headers_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+        answer
+    })
+    .await;
+    let sidecar = Sidecar::start(folder.path(), origin, &[], &configured).await;
+    let one = frame(&booking(0, "USD"), false);
+    let two = [one.clone(), frame(&gzip(&booking(-5, "EUR")), true)].concat();
+    let lines = [recorded(0, "USD"), "\n".into(), recorded(-5, "EUR"), "\n".into()].concat();
+    let expected = [
+        ("/books.Ledger/Book", one, Ok((recorded(0, "USD"), Rendering::GrpcMessage))),
+        ("/books.Ledger/Stream", two.clone(), Ok((lines, Rendering::GrpcStream))),
+        ("/books.Ledger/Other", two, Err(Omission::UnknownSchema)),
+    ];
+    for (target, content, _) in &expected {
+        let answer = send(sidecar.clients, grpc(target, content.clone())).await;
+        assert_eq!(answer.body(), content, "what passes is not touched");
+    }
+    let stored = sidecar.stop().await;
+    for ((target, content, expected), exchange) in expected.into_iter().zip(&stored.exchanges) {
+        for body in [&exchange.request.body, &exchange.response.as_ref().unwrap().body] {
+            let rendered = body.text.clone().zip(body.rendering);
+            assert_eq!(rendered.ok_or_else(|| body.omitted.unwrap()), expected, "{target}");
+            assert_eq!(body.wire_bytes, content.len() as u64);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_descriptors_messages_are_omitted_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = server(async |_| text("not gRPC")).await;
+    let sidecar = Sidecar::start(folder.path(), origin, &[], "").await;
+    // All of it is ASCII, and would pass for text.
+    let content = frame(&booking(1, "USD"), false);
+    send(sidecar.clients, grpc("/books.Ledger/Book", content)).await;
+    sidecar.until("shadow_recorder_bodies_omitted_total{reason=\"grpc\"}", 1).await;
+    let stored = sidecar.stop().await;
+    let exchange = stored.only();
+    assert_eq!(exchange.request.body.omitted, Some(Omission::Grpc));
+    assert_eq!(exchange.response.as_ref().unwrap().body.text.as_deref(), Some("not gRPC"));
 }
