@@ -123,6 +123,11 @@ impl Capture {
         Tee::new(body, self.limits.body_bytes_max, &self.memory, on_end)
     }
 
+    /// Returns the memory that all copies share.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
     /// Opens an exchange under a new id, which the ticket names.
     pub(crate) fn open(
         self: &Arc<Self>,

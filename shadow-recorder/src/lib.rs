@@ -7,7 +7,7 @@
 //! The answer comes back the same way, streaming. The service's own calls enter by an egress listener per upstream
 //! and pass the same three layers; there `record` asks `attribution` which open exchange the call belongs to. When both bodies have ended
 //! the `observation` reports to `capture`, which waits for late calls, closes the exchange and puts it into the writer's queue.
-//! The `writer`, a thread of its own, decodes bodies, writes lines, and syncs one frame per interval to the `spool`. A full or old
+//! The `writer`, a thread of its own, decodes bodies ([`grpc`] ones by their descriptors), writes lines, and syncs one frame per interval to the `spool`. A full or old
 //! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
 //!
 //! # Invariants
@@ -49,6 +49,7 @@ mod service_io;
 mod link;
 pub mod trace_context;
 mod tee;
+mod head;
 pub mod redact;
 mod observation;
 mod capture;
@@ -59,6 +60,7 @@ mod registry;
 mod keys;
 mod account;
 pub mod body;
+pub mod grpc;
 mod batch;
 mod writer;
 mod spool;

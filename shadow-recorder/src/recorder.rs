@@ -363,6 +363,7 @@ fn naming(config: &Config) -> Naming {
         service: config.service.clone(),
         build: config.build.clone(),
         body_bytes_max: config.recorder.body_bytes_max,
+        grpc: config.recorder.grpc_descriptors.clone(),
     }
 }
 

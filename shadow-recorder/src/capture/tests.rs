@@ -134,11 +134,16 @@ async fn a_call_in_progress_keeps_its_exchange_open() {
 
 #[tokio::test]
 async fn over_every_limit_the_request_passes_and_is_counted() {
+    let (ample, _events) = capture(LIMITS);
+    exchange(&ample, "/book").await;
+    let memory_bytes_max = ample.memory().used();
+    let bodies = 2 * "body".len();
+    assert!(memory_bytes_max > bodies + "traceparent".len(), "heads are counted");
     for (limits, reason) in [
         (Limits { exchanges_open_max: 1, ..LIMITS }, "exchanges_open_max"),
         (Limits { queue_exchanges_max: 1, ..LIMITS }, "queue_full"),
-        // The bodies of the first hold all that there is.
-        (Limits { memory_bytes_max: 8, ..LIMITS }, "memory_bytes_max"),
+        // The heads and bodies of the first hold all that there is.
+        (Limits { memory_bytes_max, ..LIMITS }, "memory_bytes_max"),
     ] {
         let (capture, events) = capture(limits);
         exchange(&capture, "/book").await;
@@ -150,6 +155,15 @@ async fn over_every_limit_the_request_passes_and_is_counted() {
         assert_eq!(capture.account.observed(), 2);
         assert_eq!(capture.registry().unsettled(), 1, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn without_memory_for_its_head_an_exchange_is_dropped() {
+    let (capture, events) = capture(Limits { memory_bytes_max: 20, ..LIMITS });
+    exchange(&capture, "/book").await;
+    capture.sweep(after_linger());
+    assert_eq!(dropped(&capture), [("memory_bytes_max", 1)]);
+    assert_eq!((events.try_iter().count(), capture.memory().used()), (0, 0));
 }
 
 #[tokio::test]

@@ -68,6 +68,14 @@ fn a_missing_section_says_what_it_needs() {
 }
 
 #[test]
+fn descriptors_that_cannot_be_read_are_a_mistake_at_their_line() {
+    let text = GOOD.replace("spool = ", "grpc_descriptors = \"none.pb\"\nspool = ");
+    let found = mistakes(&text, |_| None).join("\n");
+    let expected = "etc/shadow.toml:9: [recorder]: `grpc_descriptors`: cannot read etc/none.pb: ";
+    assert!(found.contains(expected) && found.contains("write it with protoc"), "{found}");
+}
+
+#[test]
 fn the_environment_overrides_a_scalar() {
     let environment: Environment =
         |name| (name == "SHADOW_RECORDER_LISTEN").then(|| "nowhere".into());

@@ -39,7 +39,8 @@ fn bench(pace: Pace) -> Bench {
         sampling: Sampling::everything().rule(),
         redaction: Redaction::default(),
     };
-    let naming = Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000 };
+    let naming =
+        Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000, grpc: None };
     let spool = Spool::new(folder.path().into(), "b".into(), String::new());
     let mut writer = Writer::new(Arc::clone(&capture), spool, naming, pace, header, sender);
     writer.open();

@@ -7,9 +7,16 @@
 )]
 
 mod harness;
-// A request through the proxy and what is recorded of it.
+// The descriptors and messages of a service that speaks gRPC.
+mod protobuf;
+// The ways of the service's calls.
 mod egress;
+// A request through the proxy and what is recorded of it.
 mod exchange;
+// What is recorded of content that is no plain text, and of what follows it.
+mod rendering;
+// gRPC as it is: over HTTP/2.
+mod grpc;
 // Clients, services and disks that fail.
 mod failure;
 // Clients that never pause.
