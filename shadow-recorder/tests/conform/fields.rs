@@ -58,7 +58,7 @@ async fn a_target_passes_byte_for_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_pass_byte_for_byte() {
-    let mut group = Group::start().await;
+    let mut group = Group::start_with("head_fields_max = 400").await;
     let long = format!("X-Long: {}\r\n", "v".repeat(60 << 10));
     let high: Vec<u8> = (0x80..=0xff).collect();
     let high = [b"X-High: ", &*high, b"\r\n"].concat();

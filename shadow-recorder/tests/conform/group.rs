@@ -25,10 +25,15 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts with more in `[recorder]`.
+    pub(crate) async fn start_with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = origin.local_addr().unwrap();
-        let sidecar = Sidecar::start(folder.path(), at, &[], "").await;
+        let sidecar = Sidecar::start(folder.path(), at, &[], more).await;
         let failures = Vec::new();
         Self { folder, sidecar, origin, failures, cases: 0, dated: 0, reached: 0, unreached_max: 0 }
     }

@@ -65,8 +65,10 @@ impl Origin {
                     .await?;
                 // In parts, each of which a slow reader takes in time.
                 for _ in 0..LARGE >> 18 {
-                    if wire.send(&vec![b'x'; 1 << 18]).await.is_err() || wire.is_broken {
-                        self.note("/large unread".to_owned());
+                    let sent = wire.send(&vec![b'x'; 1 << 18]).await;
+                    if wire.is_broken || sent.is_err() {
+                        let how = if sent.is_err() { "held up" } else { "unread" };
+                        self.note(format!("/large {how}"));
                         return Err(Fault::Stopped(Stop::Closed));
                     }
                 }
