@@ -9,6 +9,10 @@
 mod harness;
 // A request through the proxy and what is recorded of it.
 mod exchange;
+// Which calls belong to which exchange when many are open at once, and what a sample leaves out.
+mod correlation;
+// Calls that come late, for nobody, to a sink, or while something is over a limit.
+mod attribution;
 // Clients, services and disks that fail.
 mod failure;
 // Stopping, being killed, and starting again.
