@@ -328,15 +328,16 @@ impl Capture {
     }
 
     fn enqueue(&self, event: Event) -> Option<Reason> {
-        match self.queue.try_send(event) {
-            Ok(()) => {
-                self.metrics.queue_exchanges.inc();
-                None
-            }
-            Err(TrySendError::Full(_)) => Some(Reason::QueueFull),
+        // Before the writer can take it off again.
+        self.metrics.queue_exchanges.inc();
+        let reason = match self.queue.try_send(event) {
+            Ok(()) => return None,
+            Err(TrySendError::Full(_)) => Reason::QueueFull,
             // The writer never ends while anything is open, so it must have failed.
-            Err(TrySendError::Disconnected(_)) => Some(Reason::Panic),
-        }
+            Err(TrySendError::Disconnected(_)) => Reason::Panic,
+        };
+        self.metrics.queue_exchanges.dec();
+        Some(reason)
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -120,7 +120,7 @@ impl<S: Inner> Connection<S> {
                 }
                 let ends = !has_ended && link.client_ended.load(Relaxed);
                 has_ended |= ends;
-                if drivers.has_new() || ends {
+                if ends {
                     relays.wake_service();
                 }
                 let outlook = watch.look(lifetime, &link, context);
@@ -169,7 +169,6 @@ impl<S: Inner> Connection<S> {
                     outlook if ends || outlook == Outlook::Ends => {
                         server.as_mut().graceful_shutdown();
                     }
-                    _ if drivers.has_new() => service_ended = drivers.poll(context),
                     _ => return Poll::Pending,
                 }
             }

@@ -256,11 +256,8 @@ impl Registry {
 
     /// Says whose a call is by its business key.
     pub(crate) fn by_key(&self, number: u64, key: u128) -> Whose {
-        match self.keys.find(number, key) {
-            Ok(Some(id)) => self.by_id(id).unwrap_or(Whose::Nobody(Attribution::Unattributed)),
-            Ok(None) => Whose::Nobody(Attribution::Late),
-            Err(attribution) => Whose::Nobody(attribution),
-        }
+        let recorded = |id| self.open.get(&id).is_some_and(|open| open.record.is_some());
+        self.keys.whose(number, key, recorded)
     }
 
     fn by_id(&self, id: u128) -> Option<Whose> {
@@ -349,7 +346,7 @@ impl Registry {
         let recorded = open.record.is_some();
         self.recorded -= usize::from(recorded);
         self.leave_trace(open.trace_id, recorded.then_some(id));
-        self.keys.leave(id, open.key, open.opened, self.calls_begun);
+        self.keys.leave(id, open.key, open.opened, self.calls_begun, recorded);
         Some(open)
     }
 

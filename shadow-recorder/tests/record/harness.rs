@@ -16,10 +16,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use sha2::{Digest, Sha256};
 use shadow_recorder::exchange::{Ambient, Exchange};
 use shadow_recorder::manifest::Manifest;
-use shadow_recorder::segment::{Line, Reader, Tally};
+use shadow_recorder::segment::{Calls, Line, Reader, Tally};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -233,6 +234,14 @@ impl Stored {
         self.manifests.push(manifest);
     }
 
+    /// Returns what the manifests say of upstream calls.
+    pub(crate) fn calls(&self) -> Calls {
+        self.manifests.iter().fold(Calls::default(), |mut sum, manifest| {
+            sum.add(&manifest.calls);
+            sum
+        })
+    }
+
     /// Returns the one exchange.
     pub(crate) fn only(&self) -> &Exchange {
         assert_eq!(self.exchanges.len(), 1, "{:?}", self.tally);
@@ -370,6 +379,12 @@ pub(crate) fn post(target: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>>
     Request::post(target).body(Full::from(body.into())).unwrap()
 }
 
+/// Returns a `traceparent`.
+pub(crate) fn parent(trace: usize) -> String {
+    // Zero is no trace.
+    format!("00-{:032x}-00f067aa0ba902b7-01", trace + 1)
+}
+
 /// Calls an upstream with the trace context of the request that it is made for.
 pub(crate) async fn call(
     egress: &Egress,
@@ -385,4 +400,11 @@ pub(crate) async fn call(
         }
     }
     send(egress.get().unwrap()[name], call).await
+}
+
+/// Lets this process, and those that it starts, open as many files as the system grants.
+pub(crate) fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }

@@ -17,6 +17,10 @@ mod exchange;
 mod rendering;
 // gRPC as it is: over HTTP/2.
 mod grpc;
+// Which calls belong to which exchange when many are open at once, and what a sample leaves out.
+mod correlation;
+// Calls that come late, for nobody, to a sink, or while something is over a limit.
+mod attribution;
 // Clients, services and disks that fail.
 mod failure;
 // Clients that never pause.
