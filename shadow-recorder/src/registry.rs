@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
@@ -99,10 +100,10 @@ enum Lingering {
 /// The open exchanges.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    open: HashMap<u128, Open>,
+    open: HashMap<u128, Open, RandomState>,
     /// The recorded ones among the open.
     recorded: usize,
-    traces: HashMap<u128, OfTrace>,
+    traces: HashMap<u128, OfTrace, RandomState>,
     /// Unrecorded exchanges of which the trace alone is known.
     passing: usize,
     pub(crate) keys: Keys,
