@@ -26,6 +26,8 @@ pub(crate) enum Reason {
     Panic,
     /// More exchanges waited for the writer than `queue_exchanges_max`.
     QueueFull,
+    /// Recording was switched off.
+    RecordingOff,
     /// It was still open when the recorder stopped.
     Shutdown,
     /// Segments that could not be uploaded fill the spool up to `spool_bytes_max`.
@@ -45,6 +47,7 @@ impl Reason {
             Self::MemoryBytesMax => "memory_bytes_max",
             Self::Panic => "panic",
             Self::QueueFull => "queue_full",
+            Self::RecordingOff => "recording_off",
             Self::Shutdown => "shutdown",
             Self::SpoolBytesMax => "spool_bytes_max",
         }

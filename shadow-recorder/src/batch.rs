@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::account::Reason;
 use crate::capture::Event;
 use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, UpstreamCall};
+use crate::grpc::Descriptors;
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
 use crate::registry::{Call, Closed};
@@ -23,6 +24,8 @@ pub(crate) struct Naming {
     pub(crate) service: String,
     pub(crate) build: String,
     pub(crate) body_bytes_max: usize,
+    /// How gRPC messages are read, where that is known.
+    pub(crate) grpc: Option<Descriptors>,
 }
 
 /// A line that is ready to be written.
@@ -115,7 +118,7 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         })
         .collect();
     let (end, duration_us) = (closed.seen.end(), closed.seen.duration_us());
-    let (request, response) = closed.seen.into_messages(naming.body_bytes_max, metrics);
+    let (request, response) = closed.seen.into_messages(naming, metrics);
     Some(Exchange {
         id: ExchangeId(Uuid::from_u128(closed.id).hyphenated().to_string()),
         trace_id: format!("{:032x}", closed.trace_id),
@@ -141,6 +144,6 @@ fn call(
     metrics: &Metrics,
 ) -> UpstreamCall {
     let (end, duration_us) = (seen.end(), seen.duration_us());
-    let (request, response) = seen.into_messages(naming.body_bytes_max, metrics);
+    let (request, response) = seen.into_messages(naming, metrics);
     UpstreamCall { name: upstream.into(), offset_us, duration_us, request, response, end }
 }

@@ -3,29 +3,82 @@
 //! The replayer reads the candidate's answers by the same function, so that both sides are treated alike. Decompression is
 //! bounded: a small body that would become a large one is omitted as over the limit, whatever it claims.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-use crate::exchange::{Body, Omission};
+use crate::exchange::{Body, Omission, header};
+use crate::grpc::{self, Descriptors, Media, Side};
 
 /// Codings that may be applied one over another; real messages have one.
 const CODINGS_MAX: usize = 4;
 /// The window that RFC 9659 grants to zstd as a content coding: 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Decodes a whole body from its `Content-Encoding` (all values of the field, joined by commas).
+/// A whole content as it was on the wire, with what says how to read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The bytes.
+    pub wire: &'a [u8],
+    /// The codings applied to them, joined by commas.
+    pub coding: Option<&'a str>,
+    /// The fields of the message's head.
+    pub headers: &'a [(String, String)],
+    /// The target of the request, which names the method of a gRPC call.
+    pub target: &'a str,
+    /// Whose content it is.
+    pub half: Half,
+}
+
+/// The halves of an exchange or a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The request.
+    Request,
+    /// The answer.
+    Answer,
+}
+
+/// Reads a content as what its type says: a gRPC call by its descriptors, everything else as text.
+pub fn read(content: &Content<'_>, grpc: Option<&Descriptors>, bytes_max: usize) -> Body {
+    let Content { wire, coding, headers, target, half } = *content;
+    let Some(media) = grpc::media(headers) else { return decode(wire, coding, bytes_max) };
+    let method = grpc.and_then(|descriptors| descriptors.side(target, half));
+    let read = uncoded(wire, coding, bytes_max).and_then(|framed| match (media, method) {
+        // Nothing is hidden in nothing: an answer that is an error alone has no content.
+        _ if framed.is_empty() => Ok((String::new(), method.map(Side::rendering))),
+        (Media::Web, _) => Err(Omission::Binary),
+        (Media::Protobuf, Some(side)) => {
+            let coding = header(headers, "grpc-encoding");
+            side.text(&framed, coding, bytes_max).map(|text| (text, Some(side.rendering())))
+        }
+        (Media::Protobuf, None) if grpc.is_some() => Err(Omission::UnknownSchema),
+        (Media::Protobuf | Media::Other, _) => Err(Omission::Grpc),
+    });
+    let coding = named(coding);
+    match read {
+        Ok((text, rendering)) => Body {
+            text: Some(text),
+            omitted: None,
+            coding: coding.map(Into::into),
+            wire_bytes: wire.len() as u64,
+            rendering,
+        },
+        Err(why) => omitted(why, coding, wire.len() as u64),
+    }
+}
+
+/// Decodes a whole text from its codings, joined by commas.
 pub fn decode(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Body {
-    let coding = coding.map(str::trim).filter(|coding| !coding.is_empty());
-    let decoded = if wire.len() > bytes_max {
-        Err(Omission::OverLimit)
-    } else {
-        text(wire, coding, bytes_max)
-    };
+    let coding = named(coding);
+    let decoded = uncoded(wire, coding, bytes_max)
+        .and_then(|bytes| String::from_utf8(bytes.into_owned()).map_err(|_| Omission::Binary));
     let wire_bytes = wire.len() as u64;
     match decoded {
         Ok(text) => {
-            Body { text: Some(text), omitted: None, coding: coding.map(Into::into), wire_bytes }
+            let coding = coding.map(Into::into);
+            Body { text: Some(text), coding, wire_bytes, ..Body::default() }
         }
         Err(why) => omitted(why, coding, wire_bytes),
     }
@@ -33,10 +86,30 @@ pub fn decode(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Body {
 
 /// Returns the body that says why it was not stored.
 pub fn omitted(why: Omission, coding: Option<&str>, wire_bytes: u64) -> Body {
-    Body { text: None, omitted: Some(why), coding: coding.map(Into::into), wire_bytes }
+    Body { omitted: Some(why), coding: coding.map(Into::into), wire_bytes, ..Body::default() }
 }
 
-fn text(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Result<String, Omission> {
+/// Returns the codings of a content in the order in which they were applied: all values of `Content-Encoding`, then the
+/// transfer codings.
+pub fn codings(headers: &[(String, String)], transfer: &str) -> Option<String> {
+    let of_content = headers.iter().filter(|(name, _)| name == "content-encoding");
+    let all = of_content.map(|(_, value)| &**value).chain([transfer]);
+    let all: Vec<&str> = all.filter(|value| !value.is_empty()).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn named(coding: Option<&str>) -> Option<&str> {
+    coding.map(str::trim).filter(|coding| !coding.is_empty())
+}
+
+fn uncoded<'w>(
+    wire: &'w [u8],
+    coding: Option<&str>,
+    bytes_max: usize,
+) -> Result<Cow<'w, [u8]>, Omission> {
+    if wire.len() > bytes_max {
+        return Err(Omission::OverLimit);
+    }
     let codings: Vec<String> = coding
         .into_iter()
         .flat_map(|coding| coding.split(','))
@@ -46,15 +119,20 @@ fn text(wire: &[u8], coding: Option<&str>, bytes_max: usize) -> Result<String, O
     if codings.len() > CODINGS_MAX {
         return Err(Omission::UnknownCoding);
     }
-    let mut bytes = wire.to_vec();
-    // The field lists codings in the order in which they were applied. An empty body, as the answer to HEAD has, has none.
+    let mut bytes = Cow::Borrowed(wire);
+    // They are listed in the order in which they were applied. An empty body, as the answer to HEAD has, has none.
     for coding in codings.iter().rev().take_while(|_| !wire.is_empty()) {
-        bytes = uncompressed(&bytes, coding, bytes_max)?;
+        bytes = uncompressed(&bytes, coding, bytes_max)?.into();
     }
-    String::from_utf8(bytes).map_err(|_| Omission::Binary)
+    Ok(bytes)
 }
 
-fn uncompressed(bytes: &[u8], coding: &str, bytes_max: usize) -> Result<Vec<u8>, Omission> {
+/// Removes one coding, by its lower-case name.
+pub(crate) fn uncompressed(
+    bytes: &[u8],
+    coding: &str,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Omission> {
     match coding {
         "gzip" | "x-gzip" => bounded(MultiGzDecoder::new(bytes), bytes_max),
         "deflate" => bounded(ZlibDecoder::new(bytes), bytes_max),

@@ -17,12 +17,14 @@ use jiff::Timestamp;
 use crate::account::{Account, Reason};
 use crate::clock;
 use crate::exchange::Attribution;
+use crate::health::Health;
 use crate::key_reader::KeyReader;
 use crate::keys::OwnKey;
 use crate::metrics::Metrics;
 use crate::observation::{Observation, RequestHead, Seen};
 use crate::registry::{Closed, Registry};
 use crate::sampling::{Drawn, Sampling};
+use crate::switch::Switch;
 use crate::tee::{Memory, OnEnd, Tee};
 
 /// The limits of a capture, as configured.
@@ -83,6 +85,8 @@ pub(crate) struct Capture {
     pub(crate) sampling: Sampling,
     /// Absent where no business key is configured.
     pub(crate) keys: Option<KeyReader>,
+    pub(crate) switch: Switch,
+    pub(crate) health: Arc<Health>,
     memory: Arc<Memory>,
     registry: Mutex<Registry>,
     queue: SyncSender<Event>,
@@ -100,6 +104,8 @@ impl Capture {
         let (queue, events) = sync_channel(limits.queue_exchanges_max);
         let capture = Self {
             account: Account::new(metrics.clone()),
+            switch: Switch::new(metrics.recording.clone()),
+            health: Arc::default(),
             metrics,
             limits,
             sampling,
@@ -115,6 +121,11 @@ impl Capture {
     /// Copies a body as far as the limits allow.
     pub(crate) fn tee<B: Body<Data = Bytes>>(&self, body: B, on_end: OnEnd) -> Tee<B> {
         Tee::new(body, self.limits.body_bytes_max, &self.memory, on_end)
+    }
+
+    /// Returns the memory that all copies share.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Opens an exchange under a new id, which the ticket names.
@@ -247,6 +258,11 @@ impl Capture {
         self.registry().known()
     }
 
+    /// Returns the number of exchanges that are not answered yet, or have a call in progress.
+    pub(crate) fn in_progress_count(&self) -> usize {
+        self.registry().in_progress()
+    }
+
     /// Tells that what breaks off from now on is broken off by the recorder.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
@@ -312,15 +328,16 @@ impl Capture {
     }
 
     fn enqueue(&self, event: Event) -> Option<Reason> {
-        match self.queue.try_send(event) {
-            Ok(()) => {
-                self.metrics.queue_exchanges.inc();
-                None
-            }
-            Err(TrySendError::Full(_)) => Some(Reason::QueueFull),
+        // Before the writer can take it off again.
+        self.metrics.queue_exchanges.inc();
+        let reason = match self.queue.try_send(event) {
+            Ok(()) => return None,
+            Err(TrySendError::Full(_)) => Reason::QueueFull,
             // The writer never ends while anything is open, so it must have failed.
-            Err(TrySendError::Disconnected(_)) => Some(Reason::Panic),
-        }
+            Err(TrySendError::Disconnected(_)) => Reason::Panic,
+        };
+        self.metrics.queue_exchanges.dec();
+        Some(reason)
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {

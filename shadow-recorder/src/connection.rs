@@ -120,7 +120,7 @@ impl<S: Inner> Connection<S> {
                 }
                 let ends = !has_ended && link.client_ended.load(Relaxed);
                 has_ended |= ends;
-                if drivers.has_new() || ends {
+                if ends {
                     relays.wake_service();
                 }
                 let outlook = watch.look(lifetime, &link, context);
@@ -169,7 +169,6 @@ impl<S: Inner> Connection<S> {
                     outlook if ends || outlook == Outlook::Ends => {
                         server.as_mut().graceful_shutdown();
                     }
-                    _ if drivers.has_new() => service_ended = drivers.poll(context),
                     _ => return Poll::Pending,
                 }
             }
@@ -220,18 +219,30 @@ enum Outlook {
 /// Hears of the lifetime and looks after the client's patience.
 struct Watch {
     patience: Patience,
+    is_http2: bool,
     member: Option<Member>,
+    /// The requests that had begun when nothing was in progress, after the signal to stop.
+    quiet_at: Option<u64>,
 }
 
 impl Watch {
     fn new(limits: patience::Limits, is_http2: bool) -> Self {
-        Self { patience: Patience::new(limits, is_http2, Instant::now()), member: None }
+        let patience = Patience::new(limits, is_http2, Instant::now());
+        Self { patience, is_http2, member: None, quiet_at: None }
     }
 
     fn look(&mut self, lifetime: &Lifetime, link: &Link, context: &Context<'_>) -> Outlook {
         let member = self.member.get_or_insert_with(|| lifetime.join(context));
         match member.news() {
-            Some(News::Stop) => Outlook::Ends,
+            // HTTP/2 has a way to say that no more is wanted (RFC 9113, section 6.8).
+            Some(News::Stop) if self.is_http2 => Outlook::Ends,
+            Some(News::Stop) => {
+                link.is_closing.store(true, Relaxed);
+                let quiet_at = (!link.is_busy()).then(|| link.begun());
+                let was_quiet = std::mem::replace(&mut self.quiet_at, quiet_at);
+                let is_over = quiet_at.is_some() && was_quiet == quiet_at;
+                if is_over { Outlook::Ends } else { Outlook::Open }
+            }
             Some(News::Cut) => Outlook::Over,
             Some(News::Beat) if self.patience.is_expired(link, Instant::now()) => Outlook::Over,
             Some(News::Beat) | None => Outlook::Open,

@@ -2,7 +2,20 @@
 //!
 //! An exchange is one production request with its answer and the upstream calls made for it, in order. It is one line of a
 //! [segment](crate::segment). Times are UTC with microseconds (RFC 3339). Header values are kept byte for byte as
-//! ISO-8859-1 text (RFC 9110, section 5.5). Bodies are kept decoded from their `Content-Encoding`, exact to the byte.
+//! ISO-8859-1 text (RFC 9110, section 5.5). Bodies are kept decoded from their codings, exact to the byte.
+//!
+//! # gRPC
+//!
+//! With the service's descriptors at hand the content of a gRPC call is kept as *canonical JSON*, and `rendering` says so: the JSON
+//! mapping of Protocol Buffers, names in `lowerCamelCase`, 64-bit integers and bytes as strings, enums by name (by number where the
+//! name is not known), keys sorted, no white space. Every field without presence is written, also where it has its default value,
+//! so that an amount of zero reads as zero and not as absent; a field with presence (`optional`, a message, a member of a `oneof`)
+//! is written where it is set. A `float` or `double` is the shortest decimal that reads back as the same number.
+//! `grpc-status` is among the trailers, or among the headers of an answer without content.
+//!
+//! # Version 1
+//!
+//! `trailers` and `rendering` came later and are left out where they are empty: older files read as before.
 
 use std::fmt;
 
@@ -67,6 +80,9 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The content.
     pub body: Body,
+    /// Fields that followed the content, in the order received; those of credentials removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trailers: Vec<(String, String)>,
 }
 
 /// The answer half of a message exchange.
@@ -78,33 +94,55 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The content.
     pub body: Body,
+    /// Fields that followed the content, in the order received; those of credentials removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trailers: Vec<(String, String)>,
 }
 
 /// The content of a message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Body {
-    /// The content as text, decoded from its coding; absent where it was omitted.
+    /// The content as text, decoded from its codings; absent where it was omitted.
     pub text: Option<String>,
     /// Why the content is absent.
     pub omitted: Option<Omission>,
-    /// The `Content-Encoding` that was removed.
+    /// The codings that were removed, in the order in which they had been applied: the values of `Content-Encoding`, then the
+    /// transfer codings below `chunked`.
     pub coding: Option<String>,
     /// Bytes of the content on the wire, the omitted included.
     pub wire_bytes: u64,
+    /// What the text is where it is not the content itself. Such a text cannot be sent as it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<Rendering>,
+}
+
+/// How a text stands for content that is no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rendering {
+    /// The one gRPC message of a side that does not stream, as canonical JSON; empty where no message was sent, as with an error.
+    GrpcMessage,
+    /// The gRPC messages of a side that streams, in order, each as canonical JSON and ended by a line feed.
+    GrpcStream,
 }
 
 /// Why a body was not stored. A body that redaction rules could not look into never leaves the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Omission {
-    /// Larger than `body_bytes_max`, on the wire or decoded.
+    /// Larger than `body_bytes_max`, on the wire or decoded; or a gRPC message nested more deeply than JSON is read.
     OverLimit,
-    /// In a content coding that is not known, or damaged in it.
+    /// In a coding that is not known, or damaged in it.
     UnknownCoding,
-    /// Not UTF-8 text.
+    /// Not UTF-8 text. gRPC-Web counts as such.
     Binary,
     /// It ended before its announced end.
     Truncated,
+    /// gRPC, and no descriptors are configured, or its messages are not Protocol Buffers.
+    Grpc,
+    /// gRPC that the configured descriptors do not describe wholly: the method is not among them, a message has a field that they
+    /// do not name (money may be in it), does not decode, or has no JSON form.
+    UnknownSchema,
 }
 
 /// How an exchange or an upstream call ended.
@@ -219,6 +257,56 @@ impl Body {
     /// Returns the body of a plain text.
     pub fn of_text(text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { wire_bytes: text.len() as u64, text: Some(text), omitted: None, coding: None }
+        Self { wire_bytes: text.len() as u64, text: Some(text), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What version 1 wrote before there were trailers and renderings. Never to be changed.
+    const VERSION_1: &str = concat!(
+        r#"{"id":"0197a0e5-0000-7000-8000-000000000001","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","#,
+        r#""received_at":"2026-11-20T07:30:00.000001Z","sequence":1,"duration_us":1500,"service":"ledger","#,
+        r#""build":"p1","order_key":null,"request":{"method":"POST","target":"/book?day=1","#,
+        r#""version":"HTTP/1.1","headers":[["host","books"],["x-name","café"]],"#,
+        r#""body":{"text":"{\"amount\": 1.10}","omitted":null,"coding":null,"wire_bytes":16}},"#,
+        r#""response":{"status":200,"headers":[["content-encoding","gzip"]],"#,
+        r#""body":{"text":"{}","omitted":null,"coding":"gzip","wire_bytes":22}},"end":"complete","#,
+        r#""upstream":[{"name":"fx","offset_us":1,"duration_us":2,"request":{"method":"GET","target":"/rate","#,
+        r#""version":"HTTP/1.1","headers":[],"body":{"text":"","omitted":null,"coding":null,"wire_bytes":0}},"#,
+        r#""response":{"status":200,"headers":[],"#,
+        r#""body":{"text":null,"omitted":"over_limit","coding":null,"wire_bytes":9}},"end":"complete"}],"#,
+        r#""sample":{"unit":"trace","pi":9007199254740992,"draw":0,"stratum":"all","size":null}}"#,
+    );
+
+    #[test]
+    fn a_line_of_version_1_reads_and_is_written_as_it_was() {
+        let exchange: Exchange = serde_json::from_str(VERSION_1).unwrap();
+        assert_eq!(exchange.request.trailers, []);
+        assert_eq!(exchange.response.as_ref().unwrap().body.rendering, None);
+        assert_eq!(serde_json::to_string(&exchange).unwrap(), VERSION_1);
+    }
+
+    #[test]
+    fn trailers_and_renderings_are_written_where_there_are_any() {
+        let mut exchange: Exchange = serde_json::from_str(VERSION_1).unwrap();
+        exchange.request.body.rendering = Some(Rendering::GrpcStream);
+        exchange.request.trailers = vec![("x-check".into(), "1".into())];
+        let response = exchange.response.as_mut().unwrap();
+        response.trailers = vec![("grpc-status".into(), "0".into())];
+        response.body.rendering = Some(Rendering::GrpcMessage);
+        response.body.omitted = Some(Omission::UnknownSchema);
+        exchange.upstream[0].request.body.omitted = Some(Omission::Grpc);
+        let written = serde_json::to_string(&exchange).unwrap();
+        for part in [
+            r#""wire_bytes":16,"rendering":"grpc_stream"},"trailers":[["x-check","1"]]}"#,
+            r#""omitted":"unknown_schema","coding":"gzip","wire_bytes":22,"rendering":"grpc_message"},"trailers":[["grpc-status","0"]]}"#,
+            r#""omitted":"grpc""#,
+        ] {
+            assert!(written.contains(part), "{part} is not in {written}");
+        }
+        assert_eq!(serde_json::from_str::<Exchange>(&written).unwrap(), exchange);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -70,11 +71,8 @@ fn refusal<B>(request: &Request<B>, tunnels: bool) -> Option<StatusCode> {
     {
         return Some(StatusCode::BAD_REQUEST);
     }
-    // RFC 9113, section 8.3.1.
-    if let (false, Some(host), Some(authority)) = (is_http1, host, request.uri().authority())
-        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
-    {
-        return Some(StatusCode::BAD_REQUEST);
+    if !is_http1 {
+        return malformed_http2(request, host).then_some(StatusCode::BAD_REQUEST);
     }
     // Codings under `chunked` belong to the connection, and nobody was asked to remove them (RFC 9112, section 6.1).
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -83,6 +81,23 @@ fn refusal<B>(request: &Request<B>, tunnels: bool) -> Option<StatusCode> {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
         _ => Some(StatusCode::NOT_IMPLEMENTED),
     }
+}
+
+/// Returns whether an HTTP/2 request is malformed in what hyper and h2 let pass (RFC 9113, sections 8.2.1 and 8.3.1).
+fn malformed_http2<B>(request: &Request<B>, host: Option<&HeaderValue>) -> bool {
+    let uri = request.uri();
+    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let differs = host
+        .zip(authority)
+        .is_some_and(|(host, authority)| !authority.eq_ignore_ascii_case(host.as_bytes()));
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+    let is_padded = |value: &HeaderValue| {
+        is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
+    };
+    differs
+        || authority.is_some_and(|authority| !is_host(authority))
+        || uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https"))
+        || request.headers().values().any(is_padded)
 }
 
 /// Returns whether a `Host` is `host [":" port]` (RFC 9110, section 7.2); it is empty for targets that have no authority.
@@ -121,8 +136,12 @@ where
             let status = this.refused.take().unwrap_or(StatusCode::BAD_REQUEST);
             return Poll::Ready(Ok(refuse(status)));
         };
-        let response = ready!(answer.poll(context))?;
+        let mut response = ready!(answer.poll(context))?;
         let in_progress = this.in_progress.take();
+        let is_http1 = response.version() < Version::HTTP_2;
+        if is_http1 && in_progress.as_ref().is_some_and(|it| it.0.is_closing.load(Relaxed)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(
             response.map(|inner| Either::Left(InProgressBody { inner, _in_progress: in_progress }))
         ))

@@ -14,6 +14,7 @@ use http::Request;
 use http::header::CONTENT_ENCODING;
 use siphasher::sip128::SipHasher24;
 
+use crate::body;
 use crate::business_key::{BusinessKey, InBody};
 use crate::capture::Capture;
 use crate::clock;
@@ -187,7 +188,8 @@ impl Job {
                 let Some(keys) = &capture.keys else { return };
                 let read = || {
                     let coding = body.coding.as_deref();
-                    body.source.in_body(&copied.body(coding, keys.body_bytes_max))
+                    let decode = |wire: &[u8]| body::decode(wire, coding, keys.body_bytes_max);
+                    body.source.in_body(&copied.body(coding, decode))
                 };
                 let found = caught(read).unwrap_or(InBody::Unread);
                 let _ = caught(|| keys.found(&capture, of, found));

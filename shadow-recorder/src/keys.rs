@@ -16,6 +16,7 @@ use crate::account::Reason;
 use crate::capture::Ticket;
 use crate::exchange::Attribution;
 use crate::observation::Seen;
+use crate::registry::Whose;
 
 /// The key of an open exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ struct Left {
     opened: u64,
     /// The calls that had begun when it left.
     at: u64,
+    recorded: bool,
 }
 
 impl Keys {
@@ -87,8 +89,15 @@ impl Keys {
         }
     }
 
-    /// Forgets an exchange; `calls_begun` is the number of the last call.
-    pub(crate) fn leave(&mut self, exchange: u128, key: OwnKey, opened: u64, calls_begun: u64) {
+    /// Forgets an exchange that was recorded or not; `at` is the number of the last call that has begun.
+    pub(crate) fn leave(
+        &mut self,
+        exchange: u128,
+        key: OwnKey,
+        opened: u64,
+        at: u64,
+        recorded: bool,
+    ) {
         match key {
             OwnKey::Read(Some(key)) => {
                 if let Some(holders) = self.holders.get_mut(&key) {
@@ -98,7 +107,7 @@ impl Keys {
                     }
                 }
                 if !self.waiting.is_empty() {
-                    self.left.push_back(Left { key, opened, at: calls_begun });
+                    self.left.push_back(Left { key, opened, at, recorded });
                 }
             }
             OwnKey::Unread => self.unread -= 1,
@@ -106,19 +115,30 @@ impl Keys {
         }
     }
 
-    /// Finds the one exchange with a call's key: its id, or `None` where it has left. The error says why there is none.
-    pub(crate) fn find(&self, number: u64, key: u128) -> Result<Option<u128>, Attribution> {
+    /// Says whose a call with this key is.
+    pub(crate) fn whose(&self, number: u64, key: u128, recorded: impl Fn(u128) -> bool) -> Whose {
         let holders = self.holders.get(&key).map_or(&[][..], Vec::as_slice);
-        let open = holders.iter().filter(|holder| holder.opened < number);
+        let open = holders
+            .iter()
+            .filter(|holder| holder.opened < number)
+            .map(|holder| (Some(holder.exchange), recorded(holder.exchange)));
         let left = self
             .left
             .iter()
-            .filter(|left| left.key == key && left.opened < number && left.at >= number);
-        let mut all = open.map(|holder| Some(holder.exchange)).chain(left.map(|_| None));
-        match (all.next(), all.next()) {
-            (None, _) => Err(Attribution::Unattributed),
-            (Some(only), None) if self.unread == 0 => Ok(only),
-            _ => Err(Attribution::Ambiguous),
+            .filter(|left| left.key == key && left.opened < number && left.at >= number)
+            .map(|left| (None, left.recorded));
+        let (mut several, mut recorded, mut only) = (false, self.unread > 0, None);
+        for (exchange, is_recorded) in open.chain(left) {
+            several |= only.is_some();
+            recorded |= is_recorded;
+            only = Some(exchange);
+        }
+        match only {
+            None => Whose::Nobody(Attribution::Unattributed),
+            Some(_) if !recorded => Whose::Unrecorded,
+            Some(_) if several || self.unread > 0 => Whose::Nobody(Attribution::Ambiguous),
+            Some(Some(exchange)) => Whose::Exchange(exchange),
+            Some(None) => Whose::Nobody(Attribution::Late),
         }
     }
 
@@ -176,39 +196,66 @@ mod tests {
         Waiting { upstream: "fx".into(), started, at, seen: None, lost: None }
     }
 
+    const AMBIGUOUS: Whose = Whose::Nobody(Attribution::Ambiguous);
+    const UNATTRIBUTED: Whose = Whose::Nobody(Attribution::Unattributed);
+
+    /// Exchanges with ids from 100 are not recorded.
+    fn whose(keys: &Keys, number: u64, key: u128) -> Whose {
+        keys.whose(number, key, |id| id < 100)
+    }
+
     #[test]
     fn a_call_is_of_the_one_exchange_with_its_key_that_was_open_when_it_began() {
         let mut keys = Keys::default();
-        assert_eq!(keys.find(1, TRIP), Err(Attribution::Unattributed));
+        assert_eq!(whose(&keys, 1, TRIP), UNATTRIBUTED);
         keys.enter(7, read(TRIP), 3);
         keys.enter(8, read(TRIP + 1), 3);
         keys.enter(9, OwnKey::Read(None), 3);
         keys.enter(10, OwnKey::Unknown, 3);
-        assert_eq!(keys.find(4, TRIP), Ok(Some(7)));
+        assert_eq!(whose(&keys, 4, TRIP), Whose::Exchange(7));
         // It had begun before.
-        assert_eq!(keys.find(3, TRIP), Err(Attribution::Unattributed));
+        assert_eq!(whose(&keys, 3, TRIP), UNATTRIBUTED);
         keys.enter(11, read(TRIP), 4);
-        assert_eq!(keys.find(4, TRIP), Ok(Some(7)));
-        assert_eq!(keys.find(5, TRIP), Err(Attribution::Ambiguous));
-        keys.leave(7, read(TRIP), 3, 5);
-        assert_eq!(keys.find(6, TRIP), Ok(Some(11)));
+        assert_eq!(whose(&keys, 4, TRIP), Whose::Exchange(7));
+        assert_eq!(whose(&keys, 5, TRIP), AMBIGUOUS);
+        keys.leave(7, read(TRIP), 3, 5, true);
+        assert_eq!(whose(&keys, 6, TRIP), Whose::Exchange(11));
         for (id, key) in
             [(8, read(TRIP + 1)), (9, OwnKey::Read(None)), (10, OwnKey::Unknown), (11, read(TRIP))]
         {
-            keys.leave(id, key, 3, 6);
+            keys.leave(id, key, 3, 6, true);
         }
         assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_call_of_unrecorded_exchanges_alone_is_not_recorded() {
+        let mut keys = Keys::default();
+        keys.wait(1, waiting());
+        for id in [101, 102] {
+            keys.enter(id, read(TRIP), 0);
+            assert_eq!(whose(&keys, 1, TRIP), Whose::Unrecorded);
+        }
+        keys.leave(101, read(TRIP), 0, 1, false);
+        assert_eq!(whose(&keys, 1, TRIP), Whose::Unrecorded);
+        keys.enter(7, read(TRIP), 0);
+        assert_eq!(whose(&keys, 1, TRIP), AMBIGUOUS);
+        keys.leave(7, read(TRIP), 0, 1, true);
+        keys.leave(102, read(TRIP), 0, 1, false);
+        assert_eq!(whose(&keys, 1, TRIP), AMBIGUOUS);
     }
 
     #[test]
     fn an_exchange_whose_key_cannot_be_read_may_have_any() {
         let mut keys = Keys::default();
         keys.enter(7, read(TRIP), 0);
+        keys.enter(101, read(TRIP + 1), 0);
         keys.enter(8, OwnKey::Unread, 0);
-        assert_eq!(keys.find(1, TRIP), Err(Attribution::Ambiguous));
-        assert_eq!(keys.find(1, TRIP + 1), Err(Attribution::Unattributed));
-        keys.leave(8, OwnKey::Unread, 0, 1);
-        assert_eq!(keys.find(2, TRIP), Ok(Some(7)));
+        assert_eq!(whose(&keys, 1, TRIP), AMBIGUOUS);
+        assert_eq!(whose(&keys, 1, TRIP + 1), AMBIGUOUS);
+        assert_eq!(whose(&keys, 1, TRIP + 2), UNATTRIBUTED);
+        keys.leave(8, OwnKey::Unread, 0, 1, true);
+        assert_eq!(whose(&keys, 2, TRIP), Whose::Exchange(7));
     }
 
     #[test]
@@ -217,19 +264,19 @@ mod tests {
         keys.enter(7, read(TRIP), 0);
         keys.enter(8, read(TRIP), 0);
         keys.wait(1, waiting());
-        keys.leave(7, read(TRIP), 0, 1);
+        keys.leave(7, read(TRIP), 0, 1, true);
         // Not exchange 8 for certain.
-        assert_eq!(keys.find(1, TRIP), Err(Attribution::Ambiguous));
+        assert_eq!(whose(&keys, 1, TRIP), AMBIGUOUS);
         // Nothing of exchange 7 comes after its linger, so this one is of exchange 8.
-        assert_eq!(keys.find(2, TRIP), Ok(Some(8)));
+        assert_eq!(whose(&keys, 2, TRIP), Whose::Exchange(8));
         keys.wait(2, waiting());
-        keys.leave(8, read(TRIP), 0, 2);
-        assert_eq!(keys.find(2, TRIP), Ok(None));
+        keys.leave(8, read(TRIP), 0, 2, true);
+        assert_eq!(whose(&keys, 2, TRIP), Whose::Nobody(Attribution::Late));
         assert_eq!((keys.overdue(2), keys.overdue(1)), (None, Some(1)));
         // What only the first call could ask for is forgotten with it.
         keys.take(1).unwrap();
         assert_eq!(keys.left.len(), 1);
-        assert_eq!(keys.find(2, TRIP), Ok(None));
+        assert_eq!(whose(&keys, 2, TRIP), Whose::Nobody(Attribution::Late));
         keys.take(2).unwrap();
         assert!(keys.is_empty());
     }

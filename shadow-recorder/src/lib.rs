@@ -7,7 +7,7 @@
 //! The answer comes back the same way, streaming. The service's own calls enter by an egress listener per upstream
 //! and pass the same three layers; there `record` asks `attribution` which open exchange the call belongs to. When both bodies have ended
 //! the `observation` reports to `capture`, which waits for late calls, closes the exchange and puts it into the writer's queue.
-//! The `writer`, a thread of its own, decodes bodies, writes lines, and syncs one frame per interval to the `spool`. A full or old
+//! The `writer`, a thread of its own, decodes bodies ([`grpc`] ones by their descriptors), writes lines, and syncs one frame per interval to the `spool`. A full or old
 //! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
 //!
 //! # Invariants
@@ -25,6 +25,8 @@
 //! - Time, ids and randomness come from [`clock`] alone.
 
 pub mod config;
+mod listeners;
+mod hand_over;
 pub mod log;
 pub mod clock;
 mod proxy;
@@ -37,6 +39,7 @@ mod front;
 mod egress;
 mod record;
 pub mod sampling;
+mod switch;
 mod hop_by_hop;
 mod forward;
 mod sent;
@@ -46,6 +49,7 @@ mod service_io;
 mod link;
 pub mod trace_context;
 mod tee;
+mod head;
 pub mod redact;
 mod observation;
 mod capture;
@@ -56,15 +60,22 @@ mod registry;
 mod keys;
 mod account;
 pub mod body;
+pub mod grpc;
 mod batch;
 mod writer;
 mod spool;
+mod lock;
 mod totals;
 mod upload;
 mod metrics;
+mod health;
 mod admin;
+mod background;
+mod traffic;
 mod recorder;
+mod summary;
 mod signal;
+mod check;
 pub mod exchange;
 pub mod segment;
 pub mod manifest;
@@ -73,8 +84,12 @@ pub mod digest;
 pub mod amount;
 pub mod ledger;
 
+pub use check::check;
 pub use config::sidecar::Config;
-pub use recorder::{BindError, Recorder, RunError, Summary};
-pub use signal::stop_on_signal;
+pub use hand_over::TakeOverError;
+pub use listeners::{ListenError, Passed};
+pub use recorder::{BindError, Recorder, RunError, runtime};
+pub use signal::{Shutdown, stop_on_signal};
 pub use spool::SpoolError;
+pub use summary::{StopError, Summary};
 pub use tls::TlsError;

@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections stay open this long after the signal to stop, for requests that are already on their way.
+/// A connection that asked nothing for this long after the signal to stop is closed. Closing as soon as an answer has ended would meet
+/// the next request of a client that was not told.
 const QUIET: Duration = Duration::from_millis(250);
-/// The beat that says that connections are to end.
-const STOPPING: u64 = u64::MAX - 1;
+/// The first of the beats that say that connections are to end.
+const STOPPING: u64 = 1 << 63;
 /// The beat that says that they are over.
 const CUT: u64 = u64::MAX;
 
@@ -56,17 +57,23 @@ impl Lifetime {
 
     async fn beat(self, interval: Duration) {
         let (mut beat, mut interval) = (0, tokio::time::interval(interval));
-        let mut ending = std::pin::pin!(self.ending());
         loop {
             tokio::select! {
                 _ = interval.tick() => beat += 1,
-                () = &mut ending => break,
+                () = self.stop.cancelled() => break,
                 () = self.cut.cancelled() => break,
             }
             self.pulse.say(beat);
         }
-        self.pulse.say(STOPPING);
-        self.cut.cancelled().await;
+        beat = STOPPING;
+        let mut quiet = tokio::time::interval(QUIET);
+        loop {
+            tokio::select! {
+                _ = quiet.tick() => beat += 1,
+                () = self.cut.cancelled() => break,
+            }
+            self.pulse.say(beat);
+        }
         self.pulse.say(CUT);
     }
 
@@ -105,7 +112,7 @@ impl Pulse {
 pub(crate) enum News {
     /// Time has passed.
     Beat,
-    /// It is to end after what it has begun.
+    /// It is to end after what it has begun. Said again and again.
     Stop,
     /// It is over.
     Cut,
@@ -128,8 +135,8 @@ impl Member {
         }
         self.heard = beat;
         Some(match beat {
-            STOPPING => News::Stop,
             CUT => News::Cut,
+            STOPPING.. => News::Stop,
             _ => News::Beat,
         })
     }

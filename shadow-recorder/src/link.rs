@@ -42,6 +42,8 @@ pub(crate) struct Link {
     pub(crate) request_written: AtomicBool,
     /// The service reset its connection: the client's is to be reset as well.
     pub(crate) reset: AtomicBool,
+    /// Answers from now on are the last of their connection, and say so.
+    pub(crate) is_closing: AtomicBool,
     has_interim: AtomicBool,
     interim: Mutex<BytesMut>,
     tunnel: Mutex<Option<Tunnel>>,
@@ -142,7 +144,7 @@ impl Link {
 
 /// A request in progress.
 #[derive(Debug)]
-pub(crate) struct InProgress(Arc<Link>);
+pub(crate) struct InProgress(pub(crate) Arc<Link>);
 
 impl Drop for InProgress {
     fn drop(&mut self) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use shadow_recorder::config::process_environment;
-use shadow_recorder::{Config, Recorder, log, stop_on_signal};
+use shadow_recorder::{Config, Passed, Recorder, check, log, runtime, stop_on_signal};
 
 const USAGE: u8 = 64;
 const INTERNAL: u8 = 70;
@@ -18,12 +18,18 @@ struct Args {
     /// The configuration, shared by the programs of Shadow.
     #[arg(long, value_name = "FILE", default_value = "shadow.toml", env = "SHADOW_CONFIG")]
     config: PathBuf,
-    /// Verifies the configuration and exits.
+    /// Verifies the configuration, the addresses and the spool, and exits.
     #[arg(long)]
     check: bool,
+    /// Takes the listening sockets over from the recorder that runs with the same `hand_over`, which then finishes and ends. Where
+    /// none runs, starts as usual.
+    #[arg(long)]
+    take_over: bool,
 }
 
 fn main() -> ExitCode {
+    // Before anything else opens a file or begins a thread.
+    let passed = Passed::from_environment();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -31,32 +37,41 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    log::init(process_environment);
-    run(&args).unwrap_or_else(|(code, error)| {
-        let _ = writeln!(std::io::stderr(), "shadow-recorder: {error:#}");
-        ExitCode::from(code)
-    })
+    let log = log::init(process_environment);
+    let code = run(&args, passed.map_err(Into::into)).unwrap_or_else(|(code, error)| {
+        log.say(&format!("shadow-recorder: {error:#}"));
+        code
+    });
+    log.flush();
+    ExitCode::from(code)
 }
 
-#[tokio::main]
-async fn run(args: &Args) -> Result<ExitCode, (u8, anyhow::Error)> {
-    let usage = |error| (USAGE, error);
-    let internal = |error| (INTERNAL, error);
-    let config = Config::load(&args.config, process_environment).map_err(|e| usage(e.into()))?;
+type Failure = (u8, anyhow::Error);
+
+fn run(args: &Args, passed: anyhow::Result<Passed>) -> Result<u8, Failure> {
+    let config = Config::load(&args.config, process_environment).map_err(|e| (USAGE, e.into()))?;
+    let mut passed = passed.map_err(|e| (USAGE, e))?;
     if args.check {
-        return Ok(ExitCode::SUCCESS);
+        let findings = check(&config);
+        let _ = write!(std::io::stdout(), "{findings}");
+        return Ok(if findings.are_fatal() { USAGE } else { 0 });
     }
-    let shutdown = stop_on_signal().map_err(|e| internal(e.into()))?;
-    let recorder = Recorder::bind(config).await.map_err(|e| usage(e.into()))?;
-    let summary = recorder.run(shutdown).await.map_err(|e| internal(e.into()))?;
+    if args.take_over && passed.is_empty() {
+        passed = Passed::take_over(&config).map_err(|e| (USAGE, e.into()))?;
+    }
+    let runtime = runtime(&config).map_err(|e| (INTERNAL, e.into()))?;
+    let outcome = runtime.block_on(serve(config, passed));
+    // A disk that does not answer must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: Config, passed: Passed) -> Result<u8, Failure> {
+    let shutdown = stop_on_signal().map_err(|e| (INTERNAL, e.into()))?;
+    let recorder = Recorder::bind_with(config, passed).await.map_err(|e| (USAGE, e.into()))?;
+    let summary = recorder.run(shutdown).await.map_err(|e| (INTERNAL, e.into()))?;
     tracing::info!(?summary, "stopped");
-    if !summary.is_clean() {
-        let left = summary.segments_left;
-        return Err(internal(anyhow::anyhow!(
-            "{left} segments are left in the spool: the next start stores them"
-        )));
-    }
-    Ok(ExitCode::SUCCESS)
+    summary.stopped_well().map(|()| 0).map_err(|e| (INTERNAL, e.into()))
 }
 
 #[cfg(test)]

@@ -5,17 +5,18 @@
 //! | `shadow_recorder_exchanges_observed_total` | counter | exchanges received from clients |
 //! | `shadow_recorder_exchanges_recorded_total` | counter | exchanges synced to the spool |
 //! | `shadow_recorder_exchanges_sampled_out_total` | counter | exchanges that the sampling left out |
-//! | `shadow_recorder_exchanges_dropped_total{reason}` | counter | exchanges that passed unrecorded: `calls_max`, `connections_max`, `disk`, `exchanges_open_max`, `head_bytes_max`, `line_bytes_max`, `memory_bytes_max`, `panic`, `queue_full`, `shutdown`, `spool_bytes_max` |
+//! | `shadow_recorder_exchanges_dropped_total{reason}` | counter | exchanges that passed unrecorded: `calls_max`, `connections_max`, `disk`, `exchanges_open_max`, `head_bytes_max`, `line_bytes_max`, `memory_bytes_max`, `panic`, `queue_full`, `recording_off`, `shutdown`, `spool_bytes_max` |
+//! | `shadow_recorder_recording` | gauge | 1 while what passes is recorded; 0 while that is switched off, or paused by a fault |
 //! | `shadow_recorder_exchanges_open` | gauge | exchanges whose answer or upstream calls are still awaited |
 //! | `shadow_recorder_queue_exchanges` | gauge | exchanges and ambient calls waiting for the writer |
-//! | `shadow_recorder_copied_bytes` | gauge | bytes of body copies held in memory |
+//! | `shadow_recorder_copied_bytes` | gauge | bytes of copied heads and bodies held in memory |
 //! | `shadow_recorder_upstream_calls_total{attribution}` | counter | upstream calls: `attributed`, `ambiguous`, `unattributed`, `late`, or `sampled_out`: of an exchange that is not recorded |
 //! | `shadow_recorder_upstream_calls_dropped_total` | counter | upstream calls not recorded, with their exchange or alone |
 //! | `shadow_recorder_unseen_dependencies_total{kind}` | counter | requests of the service through the forward proxy that cannot be recorded: `connect`, `unknown_host`, `refused` |
 //! | `shadow_recorder_business_keys_unread_total` | counter | exchanges and calls whose business key could not be read, because of their body or because too many waited |
 //! | `shadow_recorder_unanswered_total` | counter | requests that the service or an upstream did not answer, so that the proxy did |
-//! | `shadow_recorder_requests_refused_total` | counter | malformed requests that were refused and are no exchanges; the parser's own refusals are not among them |
-//! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated` |
+//! | `shadow_recorder_requests_refused_total` | counter | malformed requests that were refused and are no exchanges |
+//! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated`, `grpc`, `unknown_schema` |
 //! | `shadow_recorder_spool_bytes` | gauge | bytes of segments on the local disk |
 //! | `shadow_recorder_segment_bytes_total` | counter | compressed bytes synced to the spool |
 //! | `shadow_recorder_segments_sealed_total` | counter | segments closed |
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) exchanges_recorded: Counter,
     pub(crate) exchanges_sampled_out: Counter,
     exchanges_dropped: Family<Label, Counter>,
+    pub(crate) recording: Gauge,
     pub(crate) exchanges_open: Gauge,
     pub(crate) queue_exchanges: Gauge,
     pub(crate) copied_bytes: Gauge,
@@ -84,9 +86,10 @@ impl Metrics {
         registry.register("exchanges_recorded", "Exchanges synced to the spool", m.exchanges_recorded);
         registry.register("exchanges_sampled_out", "Exchanges that the sampling left out", m.exchanges_sampled_out);
         registry.register("exchanges_dropped", "Exchanges that passed unrecorded", m.exchanges_dropped);
+        registry.register("recording", "Whether what passes is recorded", m.recording);
         registry.register("exchanges_open", "Exchanges whose answer or upstream calls are still awaited", m.exchanges_open);
         registry.register("queue_exchanges", "Exchanges and ambient calls waiting for the writer", m.queue_exchanges);
-        registry.register("copied_bytes", "Bytes of body copies held in memory", m.copied_bytes);
+        registry.register("copied_bytes", "Bytes of copied heads and bodies held in memory", m.copied_bytes);
         registry.register("upstream_calls", "Upstream calls by what was known of their exchange", m.upstream_calls);
         registry.register("upstream_calls_dropped", "Upstream calls not recorded, with their exchange or alone", m.upstream_calls_dropped);
         registry.register("unseen_dependencies", "Requests of the service through the forward proxy that cannot be recorded", m.unseen_dependencies);
@@ -136,6 +139,8 @@ impl Metrics {
             Omission::UnknownCoding => "unknown_coding",
             Omission::Binary => "binary",
             Omission::Truncated => "truncated",
+            Omission::Grpc => "grpc",
+            Omission::UnknownSchema => "unknown_schema",
         };
         self.bodies_omitted.get_or_create_owned(&[("reason", name)])
     }

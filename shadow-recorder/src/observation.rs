@@ -1,31 +1,35 @@
 //! One request with its answer while both pass, and what is kept of them: the same for an exchange and an upstream call.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response, Version};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, Request, Response, Version};
 
+use crate::batch::Naming;
+use crate::body::{self, Content, Half};
 use crate::capture::{Capture, Ticket};
 use crate::exchange::{self, End};
+use crate::head::Head;
 use crate::metrics::Metrics;
-use crate::redact;
-use crate::tee::{Copied, Ending};
+use crate::tee::{Copied, Ending, Share};
 
 /// The head of a request, without what must not be recorded.
 #[derive(Debug)]
 pub(crate) struct RequestHead {
-    method: String,
-    target: String,
     version: &'static str,
-    headers: Vec<(String, String)>,
+    /// Method, target, transfer codings, and the fields.
+    head: Head,
 }
 
 /// The head of an answer, without what must not be recorded.
 #[derive(Debug)]
 struct AnswerHead {
     status: u16,
-    headers: Vec<(String, String)>,
+    /// Transfer codings, and the fields.
+    head: Head,
 }
 
 /// A request and its answer after both ended; the bodies are still as they were on the wire.
@@ -36,6 +40,14 @@ pub(crate) struct Seen {
     answer: Option<(AnswerHead, Copied)>,
     end: End,
     duration: Duration,
+    heads: Heads,
+}
+
+/// The memory of the heads.
+#[derive(Debug)]
+struct Heads {
+    share: Share,
+    out_of_memory: bool,
 }
 
 /// Collects the parts of one request and its answer, in whichever order they end, and reports them once.
@@ -47,29 +59,29 @@ pub(crate) struct Observation {
     parts: Mutex<Parts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Parts {
     request: Option<RequestHead>,
     request_body: Option<Copied>,
     answer: Option<AnswerHead>,
     answer_body: Option<Copied>,
     ended: Option<(End, Duration)>,
+    heads: Option<Heads>,
 }
 
 impl RequestHead {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         #[cfg(test)]
         assert_ne!(request.uri().path(), "/panic", "a fault that a test asked for");
-        Self {
-            method: request.method().as_str().into(),
-            target: request.uri().path_and_query().map_or("/", |target| target.as_str()).into(),
-            version: match request.version() {
-                Version::HTTP_10 => "HTTP/1.0",
-                Version::HTTP_2 => "HTTP/2.0",
-                _ => "HTTP/1.1",
-            },
-            headers: redact::recorded(request.headers()),
-        }
+        let version = match request.version() {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        };
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let transfer = transfer_codings(request.headers());
+        let lead = [request.method().as_str(), target, &transfer];
+        Self { version, head: Head::copy(lead, request.headers()) }
     }
 }
 
@@ -78,10 +90,19 @@ impl Observation {
         capture: Arc<Capture>,
         ticket: Ticket,
         started: Instant,
-        request: RequestHead,
+        mut request: RequestHead,
     ) -> Arc<Self> {
-        let parts = Mutex::new(Parts { request: Some(request), ..Parts::default() });
-        Arc::new(Self { capture, ticket, started, parts })
+        let mut heads = Heads { share: Share::new(capture.memory()), out_of_memory: false };
+        request.head = heads.keep(request.head);
+        let parts = Parts {
+            request: Some(request),
+            request_body: None,
+            answer: None,
+            answer_body: None,
+            ended: None,
+            heads: Some(heads),
+        };
+        Arc::new(Self { capture, ticket, started, parts: parts.into() })
     }
 
     /// The request's body ended.
@@ -92,8 +113,12 @@ impl Observation {
     /// The answer's head passed.
     pub(crate) fn answer_begun<B>(&self, response: &Response<B>) {
         self.record(|parts| {
-            let headers = redact::recorded(response.headers());
-            parts.answer = Some(AnswerHead { status: response.status().as_u16(), headers });
+            let transfer = transfer_codings(response.headers());
+            let head = Head::copy([&transfer], response.headers());
+            // Absent where the observation was reported already, as after a panic.
+            let Some(heads) = &mut parts.heads else { return };
+            let head = heads.keep(head);
+            parts.answer = Some(AnswerHead { status: response.status().as_u16(), head });
         });
     }
 
@@ -161,14 +186,27 @@ impl Parts {
             answer,
             end,
             duration,
+            heads: self.heads.take()?,
         })
     }
 }
 
+impl Heads {
+    /// Returns the head if there is memory for it, else an empty one.
+    fn keep(&mut self, head: Head) -> Head {
+        if self.share.take(head.memory_bytes()) {
+            return head;
+        }
+        self.out_of_memory = true;
+        Head::default()
+    }
+}
+
 impl Seen {
-    /// Returns whether a body was given up because all copies together held too much memory.
+    /// Returns whether a part was given up because all copies together held too much memory.
     pub(crate) fn is_out_of_memory(&self) -> bool {
-        self.request_body.is_out_of_memory()
+        self.heads.out_of_memory
+            || self.request_body.is_out_of_memory()
             || self.answer.as_ref().is_some_and(|(_, body)| body.is_out_of_memory())
     }
 
@@ -182,32 +220,39 @@ impl Seen {
         micros(self.duration)
     }
 
-    /// Decodes the bodies: the expensive part, done by the writer.
+    /// Decodes the heads and bodies: the expensive part, done by the writer.
     pub(crate) fn into_messages(
         self,
-        bytes_max: usize,
+        naming: &Naming,
         metrics: &Metrics,
     ) -> (exchange::Request, Option<exchange::Response>) {
-        let body = |copied: &Copied, headers: &[(String, String)]| {
-            let body = copied.body(coding(headers).as_deref(), bytes_max);
+        let RequestHead { version, head } = &self.request;
+        let ([method, target, transfer], headers) = head.texts();
+        let read = |copied: &Copied, half, transfer: &str, headers: &[(String, String)]| {
+            let coding = body::codings(headers, transfer);
+            let coding = coding.as_deref();
+            let body = copied.body(coding, |wire| {
+                let content = Content { wire, coding, headers, half, target: &target };
+                body::read(&content, naming.grpc.as_ref(), naming.body_bytes_max)
+            });
             if let Some(why) = body.omitted {
                 metrics.omitted(why).inc();
             }
             body
         };
-        let RequestHead { method, target, version, headers } = self.request;
-        let request = exchange::Request {
-            method,
-            target,
-            version: version.into(),
-            body: body(&self.request_body, &headers),
-            headers,
-        };
-        let response = self.answer.map(|(head, copied)| exchange::Response {
-            status: head.status,
-            body: body(&copied, &head.headers),
-            headers: head.headers,
+        let body = read(&self.request_body, Half::Request, &transfer, &headers);
+        let response = self.answer.as_ref().map(|(AnswerHead { status, head }, copied)| {
+            let ([transfer], headers) = head.texts();
+            exchange::Response {
+                status: *status,
+                body: read(copied, Half::Answer, &transfer, &headers),
+                headers,
+                trailers: copied.trailers(),
+            }
         });
+        let trailers = self.request_body.trailers();
+        let version = (*version).into();
+        let request = exchange::Request { method, target, version, headers, body, trailers };
         (request, response)
     }
 }
@@ -217,12 +262,19 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Returns all values of `Content-Encoding`, joined as one.
-fn coding(headers: &[(String, String)]) -> Option<String> {
-    let values: Vec<&str> = headers
-        .iter()
-        .filter(|(name, _)| name == "content-encoding")
-        .map(|(_, value)| &**value)
-        .collect();
-    (!values.is_empty()).then(|| values.join(", "))
+/// Returns the transfer codings below `chunked`, in the order in which they were applied; mostly there are none.
+fn transfer_codings(headers: &HeaderMap) -> Cow<'static, str> {
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => "".into(),
+        (Some(only), None) if only == "chunked" => "".into(),
+        _ => {
+            let values = headers.get_all(TRANSFER_ENCODING).iter();
+            let text = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let text = text.collect::<Vec<_>>().join(",");
+            let codings = text.split(',').map(str::trim);
+            let below = codings.filter(|coding| !coding.eq_ignore_ascii_case("chunked"));
+            below.collect::<Vec<_>>().join(", ").into()
+        }
+    }
 }

@@ -4,9 +4,9 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -54,23 +54,22 @@ impl HeadFields {
 #[derive(Default)]
 pub(crate) struct Drivers {
     running: Mutex<Vec<BoxFuture<'static, ()>>>,
-    is_new: AtomicBool,
+    /// Who polls them.
+    waker: OnceLock<Waker>,
 }
 
 impl Drivers {
     fn add(&self, driver: BoxFuture<'static, ()>) {
         self.lock().push(driver);
-        self.is_new.store(true, Relaxed);
-    }
-
-    /// Returns whether one was added that nothing wakes yet.
-    pub(crate) fn has_new(&self) -> bool {
-        self.is_new.load(Relaxed)
+        // Nothing else wakes one that was never polled; HTTP/2's are added by the tasks of their streams.
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Polls each; returns whether there are some and none is left.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> bool {
-        self.is_new.store(false, Relaxed);
+        self.waker.get_or_init(|| context.waker().clone());
         let mut drivers = self.lock();
         let before = drivers.len();
         drivers.retain_mut(|driver| driver.poll_unpin(context).is_pending());

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
 
@@ -18,6 +17,7 @@ use crate::front::Front;
 use crate::hop_by_hop::HopByHop;
 use crate::lifetime::Lifetime;
 use crate::link::Link;
+use crate::listeners::OpenDoor;
 use crate::metrics::Metrics;
 use crate::patience;
 use crate::pinned::{Drivers, HeadFields, Peer, Pinned};
@@ -114,23 +114,21 @@ pub(crate) struct Terms {
 }
 
 /// Accepts connections until the stop, those included that wait in the listener's backlog then.
-pub(crate) async fn serve(listener: TcpListener, entry: Entry, terms: Terms, lifetime: Lifetime) {
+pub(crate) async fn serve(door: OpenDoor, entry: Entry, terms: Terms, lifetime: Lifetime) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
             () = lifetime.stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, &entry, &terms, &lifetime),
+            Ok(stream) => connect(stream, &entry, &terms, &lifetime),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        connect(stream, &entry, &terms, &lifetime);
-    }
+    door.close(|stream| connect(stream, &entry, &terms, &lifetime)).await;
 }
 
 /// Begins a connection. What goes wrong on it is its client's to see, and the exchange's record says how it ended.

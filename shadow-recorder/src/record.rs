@@ -89,6 +89,10 @@ impl<S> Record<S> {
         capture.account.observe();
         let begun = caught(|| {
             let trace = Trace::of(request.headers(), clock::fresh_trace);
+            if let Some(reason) = capture.switch.bypass() {
+                capture.account.drop_exchange(reason, 0);
+                return (trace, None);
+            }
             let Some(drawn) = capture.sampling.draw(trace.id()) else {
                 capture.account.sample_out();
                 return (trace, None);
@@ -202,7 +206,11 @@ impl<S> Record<S> {
         }
         let too_large =
             bytes_of(request.headers()) + target_bytes(request) > capture.limits.head_bytes_max;
-        if let Some(reason) = self.unrecorded.or(too_large.then_some(Reason::HeadBytesMax)) {
+        // What was open before the switch is finished.
+        let switched_off =
+            capture.switch.bypass().filter(|_| !matches!(ticket, Ticket::Call { .. }));
+        let unrecorded = self.unrecorded.or(too_large.then_some(Reason::HeadBytesMax));
+        if let Some(reason) = unrecorded.or(switched_off) {
             capture.give_up(&ticket, reason);
             return (Passage::Uncopied(None), awaited);
         }

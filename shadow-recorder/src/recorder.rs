@@ -2,55 +2,49 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::iter::zip;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc::unbounded_channel;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::runtime::{self, Runtime};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Admin;
+use crate::background::{Background, Reports};
 use crate::batch::Naming;
-use crate::capture::{Capture, Limits};
-use crate::config::egress::Unknown;
+use crate::capture::{Capture, Event, Limits};
 use crate::config::recorder::Upstream;
 use crate::config::sidecar::Config;
-use crate::egress::Routes;
+use crate::hand_over::{Giver, Offer};
 use crate::key_reader::KeyReader;
-use crate::lifetime::Lifetime;
+use crate::listeners::{Door, ListenError, Listeners, Passed, Way};
 use crate::metrics::Metrics;
-use crate::pinned::HeadFields;
-use crate::proxy::{self, Entry, Route, Terms};
-use crate::record::caught;
 use crate::segment::{self, Header, Redaction};
+use crate::signal::Shutdown;
 use crate::spool::{Spool, SpoolError};
+use crate::summary::Summary;
 use crate::tls::{Tls, TlsError};
-use crate::upload::{Upload, Uploaded};
+use crate::traffic::Traffic;
+use crate::upload::{Parcel, Upload, Uploaded};
 use crate::writer::{Outcome, Pace, Writer};
-use crate::{admin, clock, config, patience, redact};
+use crate::{clock, redact};
 
-/// How often exchanges are looked through for those that have lingered.
-const SWEEP: Duration = Duration::from_millis(10);
-/// What is cut off at the end of the grace gets this long to say so.
-const CUT_WAIT: Duration = Duration::from_secs(2);
+/// At the start, and where everything must end at once, a disk gets this long to answer.
+const DISK_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a recorder cannot start. Each is a matter of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A listener's address cannot be bound.
-    #[error("cannot listen on {address}: set `{key}` to an address that is free")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The key that says so.
-        key: String,
-        /// Why.
-        source: io::Error,
-    },
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// An upstream cannot be reached by TLS.
     #[error("[[upstream]] {name}")]
     Tls {
@@ -68,36 +62,24 @@ pub enum BindError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A thread could not be started.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
-    /// A task that must live as long as the recorder ended before it.
+    #[error("cannot start the {0}'s thread")]
+    Thread(&'static str, #[source] io::Error),
+    /// A listener could not be served.
+    #[error("cannot accept connections")]
+    Accept(#[source] io::Error),
+    /// What must live as long as the recorder ended before it.
     #[error("the {0} failed; what it held is lost")]
     Died(&'static str),
+    /// It had to end at once, and the disk did not answer.
+    #[error("the {0} did not end in time; the next start stores what is in the spool")]
+    Stuck(&'static str),
 }
 
-/// What a recorder did from start to stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// Exchanges received.
-    pub observed: u64,
-    /// Exchanges on disk or in the store.
-    pub recorded: u64,
-    /// Exchanges that the sampling left out.
-    pub sampled_out: u64,
-    /// Exchanges that passed unrecorded, by reason.
-    pub dropped: BTreeMap<String, u64>,
-    /// Segments committed to the store.
-    pub segments_committed: u64,
-    /// Spool files that could not be stored; the next start tries again.
-    pub segments_left: u64,
-    /// Whether the last segment carries the mark of a clean stop.
-    pub sealed_last: bool,
-}
-
-impl Summary {
-    /// Returns whether everything recorded reached the store.
-    pub fn is_clean(&self) -> bool {
-        self.segments_left == 0 && self.sealed_last
+/// Builds the runtime of the data path. One thread costs least per request: nothing is handed from thread to thread.
+pub fn runtime(config: &Config) -> io::Result<Runtime> {
+    match config.recorder.threads {
+        1 => runtime::Builder::new_current_thread().enable_all().build(),
+        more => runtime::Builder::new_multi_thread().worker_threads(more).enable_all().build(),
     }
 }
 
@@ -105,218 +87,158 @@ impl Summary {
 #[derive(Debug)]
 pub struct Recorder {
     config: Config,
-    clients: TcpListener,
-    /// The upstreams' own listeners, by their place in the configuration.
-    upstreams: Vec<(usize, TcpListener)>,
+    listeners: Listeners,
     /// How to reach the upstreams, in the order of the configuration.
     tls: Vec<Option<Tls>>,
-    by_host: Option<TcpListener>,
-    proxy: Option<TcpListener>,
-    admin: Option<TcpListener>,
     spool: Spool,
+    giver: Option<Giver>,
 }
 
 impl Recorder {
-    /// Binds every listener and takes the spool.
+    /// Binds every listener and prepares the spool.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
-        let clients = listen(config.recorder.listen, "[recorder] listen").await?;
-        let (mut upstreams, mut tls) = (Vec::new(), Vec::new());
-        for (place, upstream) in config.upstreams.iter().enumerate() {
-            let key = format!("[[upstream]] {} listen", upstream.name);
-            if let Some(listener) = listen_if(upstream.listen, &key).await? {
-                upstreams.push((place, listener));
-            }
-            tls.push(tls_to(upstream)?);
+        Self::bind_with(config, Passed::default()).await
+    }
+
+    /// Does the same with sockets that are listening already.
+    pub async fn bind_with(config: Config, passed: Passed) -> Result<Self, BindError> {
+        let mut passed = passed;
+        let tls = config.upstreams.iter().map(tls_to).collect::<Result<_, _>>()?;
+        let listeners = Listeners::open(&config, &mut passed)?;
+        if let Some(admin) = listeners.admin.as_ref().map(Door::address)
+            && !admin.ip().is_loopback()
+        {
+            tracing::warn!(
+                %admin,
+                "whoever reaches the admin port can switch recording off: let only the pod, its probes and its metrics reach it"
+            );
         }
-        let by_host = listen_if(config.egress.by_host, "[egress] by_host").await?;
-        let proxy = listen_if(config.egress.proxy, "[egress] proxy").await?;
-        let admin = listen_if(config.recorder.admin, "[recorder] admin").await?;
-        let mut spool = Spool::new(config.recorder.spool.clone());
-        match spool.ready() {
-            // A full disk is no reason to stand in the way of traffic; the writer tries again.
-            Err(error) if error.is_condition() => {
-                tracing::error!(
-                    error = format!("{:#}", anyhow::Error::new(error)),
-                    "not recording yet"
-                );
-            }
-            other => other?,
-        }
-        Ok(Self { config, clients, upstreams, tls, by_host, proxy, admin, spool })
+        let spool = spool(&config, &listeners).await?;
+        Ok(Self { config, listeners, tls, spool, giver: passed.giver })
     }
 
     /// Returns the address where clients connect.
     pub fn addr(&self) -> SocketAddr {
-        local(&self.clients)
+        self.listeners.clients.address()
     }
 
     /// Returns the addresses where the service reaches its upstreams, by name.
     pub fn upstream_addrs(&self) -> BTreeMap<String, SocketAddr> {
-        let named = |(place, listener): &(usize, TcpListener)| {
-            (self.config.upstreams[*place].name.clone(), local(listener))
+        let named = |door: &Door| match door.way {
+            Way::Upstream(place) => {
+                Some((self.config.upstreams[place].name.clone(), door.address()))
+            }
+            _ => None,
         };
-        self.upstreams.iter().map(named).collect()
+        self.listeners.egress.iter().filter_map(named).collect()
     }
 
-    /// Returns the address of the metrics.
+    /// Returns the address of the admin listener.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(local)
-    }
-
-    /// Returns every address where the recorder listens.
-    fn own_addrs(&self) -> Vec<SocketAddr> {
-        let egress = self.upstreams.iter().map(|(_, listener)| listener);
-        let others = [&self.by_host, &self.proxy, &self.admin].into_iter().flatten();
-        [&self.clients].into_iter().chain(egress).chain(others).map(local).collect()
+        self.listeners.admin.as_ref().map(Door::address)
     }
 
     /// Names every listener with its address, for the log.
     fn listening(&self) -> String {
         let upstreams = self.upstream_addrs().into_iter().map(|(name, at)| format!(" {name}={at}"));
-        let others = [("by_host", &self.by_host), ("proxy", &self.proxy), ("admin", &self.admin)];
-        let others = others.into_iter().filter_map(|(name, listener)| {
-            listener.as_ref().map(|listener| format!(" [{name}]={}", local(listener)))
-        });
-        format!("[clients]={}", self.addr()) + &upstreams.chain(others).collect::<String>()
+        let others = self.listeners.all().filter(|door| !matches!(door.way, Way::Upstream(_)));
+        let others = others.map(|door| format!(" [{}]={}", door.name, door.address()));
+        others.chain(upstreams).collect::<String>().trim_start().to_owned()
     }
 
-    /// Runs until `shutdown`, then stops along the data path: no new connections, requests in progress within `grace`, late calls,
-    /// the queue, the last segment, the store.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, RunError> {
+    /// Runs until `shutdown`, or until another recorder has taken the listeners over; then stops along the data path: no new
+    /// connections, requests in progress within `grace`, late calls, the queue, the last segment, the store.
+    pub async fn run(self, shutdown: impl Into<Shutdown>) -> Result<Summary, RunError> {
+        let shutdown = shutdown.into();
         let listening = self.listening();
-        let own = self.own_addrs();
-        let Self { config, clients, upstreams, tls, by_host, proxy, admin, spool } = self;
+        let Self { config, listeners, tls, spool, giver } = self;
+        let offer = config.recorder.hand_over.as_ref().map(|path| Offer::new(path, &listeners));
+        let own: Vec<SocketAddr> = listeners.all().map(Door::address).collect();
+        let Listeners { clients, egress, admin } = listeners;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let keys = keys(&config).map_err(RunError::Thread)?;
+        let keys = keys(&config).map_err(|error| RunError::Thread("key reader", error))?;
         let sampling = config.recorder.sampling.clone();
         let (capture, events) = Capture::new(limits(&config), sampling, keys, metrics.clone());
-        let end = CancellationToken::new();
-        let admin = admin.map(|listener| {
-            let (draining, end) = (shutdown.clone(), end.clone());
-            tokio::spawn(admin::serve(listener, Arc::new(registry), draining, end))
-        });
-
+        let (draining, handed_over) = (CancellationToken::new(), CancellationToken::new());
+        let (stopping, end) = (CancellationToken::new(), CancellationToken::new());
         let (parcels, received) = unbounded_channel();
-        let stopping = CancellationToken::new();
-        let upload = Upload { store: config.store.clone(), metrics, stopping: stopping.clone() };
-        let upload = tokio::spawn(upload.run(received));
-        let (naming, header) = (naming(&config), header(&config));
-        let writer =
-            Writer::new(Arc::clone(&capture), spool, naming, pace(&config), header, parcels);
-        let writer = thread::Builder::new()
-            .name("shadow-writer".into())
-            .spawn(move || writer.run(&events))
-            .map_err(RunError::Thread)?;
-        let sweeper = tokio::spawn(sweep(Arc::clone(&capture), end.clone()));
 
-        let terms = terms(&capture, &config);
-        let beat = terms.patience.beat();
-        let (inbound, egress) = (Lifetime::begin(beat), Lifetime::begin(beat));
-        let entry = Entry::One(Route::to_service(&capture, &config.recorder));
-        inbound.tasks.spawn(proxy::serve(clients, entry, terms.clone(), inbound.clone()));
-        let routes: Vec<Route> = zip(&config.upstreams, tls)
-            .map(|(upstream, tls)| Route::to_upstream(&capture, &config.recorder, upstream, tls))
-            .collect();
-        let shared =
-            |unknown| Entry::Many(Arc::new(shared_routes(&config, &routes, unknown, &own, &terms)));
-        let ways = upstreams
-            .into_iter()
-            .map(|(place, listener)| (listener, Entry::One(routes[place].clone())))
-            .chain(by_host.map(|listener| (listener, shared(None))))
-            .chain(proxy.map(|listener| (listener, shared(Some(config.egress.unknown)))));
-        for (listener, entry) in ways {
-            egress.tasks.spawn(proxy::serve(listener, entry, terms.clone(), egress.clone()));
-        }
+        let (store, now) = (config.store.clone(), shutdown.now.clone());
+        let shown = |door| {
+            let (capture, draining) = (Arc::clone(&capture), draining.clone());
+            (door, Admin { registry, capture, draining })
+        };
+        let background = Background {
+            upload: Upload { store, metrics, stopping: stopping.clone(), now },
+            parcels: received,
+            admin: admin.map(shown),
+            capture: Arc::clone(&capture),
+            handed_over: handed_over.clone(),
+            end: end.clone(),
+        };
+        let reports = background.start().map_err(|error| RunError::Thread("upload", error))?;
+        let written = start_writer(&capture, &config, spool, parcels, events)
+            .map_err(|error| RunError::Thread("writer", error))?;
+
+        let traffic = Traffic::begin(&capture, &config, tls, (clients, egress), &own)
+            .map_err(RunError::Accept)?;
         tracing::info!(service = config.service, build = config.build, listening, "recording");
+        if let Some(Err(error)) = giver.map(Giver::served) {
+            tracing::warn!(%error, "the recorder before was not told that it can stop");
+        }
 
-        shutdown.cancelled().await;
-        tracing::info!("stopping: requests in progress are finished");
-        drain(&capture, &inbound, &egress, &config).await;
+        let is_handed_over = tokio::select! {
+            () = shutdown.stop.cancelled() => false,
+            () = shutdown.now.cancelled() => false,
+            () = taken(offer) => true,
+        };
+        if is_handed_over {
+            // Not draining for those who ask: whoever asks here at this moment is served by the next one.
+            handed_over.cancel();
+            tracing::info!(
+                "another recorder accepts from now on: requests in progress are finished"
+            );
+        } else {
+            draining.cancel();
+            tracing::info!("stopping: requests in progress are finished");
+        }
+        let cut_off = traffic.drain(&capture, &config, is_handed_over, &shutdown.now).await;
         stopping.cancel();
 
-        let outcome = finish_writing(&capture, writer).await?;
-        let uploaded = upload.await.map_err(|_| RunError::Died("upload"))?;
-        end.cancel();
-        let _ = sweeper.await;
-        if let Some(admin) = admin {
-            let _ = admin.await;
-        }
-        Ok(summary(&capture, outcome, uploaded))
+        let stopped = finish(&capture, written, reports, &shutdown.now, &end).await;
+        let (outcome, uploaded) = stopped?;
+        let mut summary = Summary::of(&capture, outcome, uploaded);
+        summary.cut_off = cut_off;
+        summary.ended_at_once = shutdown.now.is_cancelled();
+        Ok(summary)
     }
 }
 
-/// Lets what has begun come to its end, for as long as the grace lasts.
-async fn drain(capture: &Arc<Capture>, inbound: &Lifetime, egress: &Lifetime, config: &Config) {
-    let until = tokio::time::Instant::now() + config.recorder.grace;
-    inbound.stop.cancel();
-    inbound.tasks.close();
-    let finished = tokio::time::timeout_at(until, inbound.tasks.wait()).await.is_ok();
-    // The service may still post what it owes for the last answers.
-    let closed = async {
-        while capture.open_count() > 0 {
-            tokio::time::sleep(SWEEP).await;
-        }
+/// Prepares the spool. Neither a full disk nor one that hangs is a reason to stand in the way of traffic: the writer tries again.
+async fn spool(config: &Config, listeners: &Listeners) -> Result<Spool, SpoolError> {
+    let new = || {
+        let directory = config.recorder.spool.clone();
+        Spool::new(directory, clock::boot_id(), note(config, listeners))
     };
-    let lingered = finished && tokio::time::timeout_at(until, closed).await.is_ok();
-    egress.stop.cancel();
-    egress.tasks.close();
-    if !finished || !lingered {
-        tracing::warn!(
-            exchanges = capture.open_count(),
-            "the grace is over: what is in progress is cut off"
-        );
-        capture.cut();
-        inbound.cut.cancel();
-        egress.cut.cancel();
-    }
-    let until = until.max(tokio::time::Instant::now() + CUT_WAIT);
-    let _ = tokio::time::timeout_at(until, egress.tasks.wait()).await;
-    capture.cut();
-    egress.cut.cancel();
-    let cut_until = Instant::now() + CUT_WAIT;
-    while capture.open_count() > 0 && Instant::now() < cut_until {
-        tokio::time::sleep(SWEEP).await;
-    }
-    capture.give_up_all();
-}
-
-async fn finish_writing(
-    capture: &Arc<Capture>,
-    writer: thread::JoinHandle<Outcome>,
-) -> Result<Outcome, RunError> {
-    let capture = Arc::clone(capture);
-    let joined: JoinHandle<thread::Result<Outcome>> = spawn_blocking(move || {
-        capture.end();
-        writer.join()
+    let mut spool = new();
+    let ready = spawn_blocking(move || {
+        let ready = spool.ready().map(drop);
+        (spool, ready)
     });
-    let died = || RunError::Died("writer");
-    joined.await.map_err(|_| died())?.map_err(|_| died())
-}
-
-async fn sweep(capture: Arc<Capture>, end: CancellationToken) {
-    while !end.is_cancelled() {
-        // A panic must not end the closing of exchanges.
-        let _ = caught(|| capture.sweep(Instant::now()));
-        tokio::time::sleep(SWEEP).await;
-    }
-}
-
-async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError::Listen {
-        address,
-        key: key.into(),
-        source,
-    })
-}
-
-async fn listen_if(
-    address: Option<SocketAddr>,
-    key: &str,
-) -> Result<Option<TcpListener>, BindError> {
-    match address {
-        Some(address) => Ok(Some(listen(address, key).await?)),
-        None => Ok(None),
+    match timeout(DISK_WAIT, ready).await {
+        Ok(Ok((spool, Ok(())))) => Ok(spool),
+        Ok(Ok((spool, Err(error)))) if error.is_condition() => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::error!(error, "not recording yet");
+            Ok(spool)
+        }
+        Ok(Ok((_, Err(error)))) => Err(error),
+        // Under a new name: that attempt may still come to its end.
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!("not recording yet: the spool's disk does not answer");
+            Ok(new())
+        }
     }
 }
 
@@ -331,45 +253,75 @@ fn tls_to(upstream: &Upstream) -> Result<Option<Tls>, BindError> {
     }
 }
 
-fn shared_routes(
+/// Waits until another recorder has taken over. Where the listeners cannot be offered the next one has to bind them anew.
+async fn taken(offer: Option<io::Result<Offer>>) {
+    let failed = match offer {
+        None => Ok(()),
+        Some(Err(error)) => Err(error),
+        Some(Ok(offer)) => match offer.taken().await {
+            Ok(()) => return,
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = failed {
+        tracing::warn!(%error, "no other recorder can take over: `hand_over` cannot be used");
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Starts the writer's thread; returns what it says at its end, which is nothing where it failed.
+fn start_writer(
+    capture: &Arc<Capture>,
     config: &Config,
-    routes: &[Route],
-    unknown: Option<Unknown>,
-    own: &[SocketAddr],
-    terms: &Terms,
-) -> Routes {
-    let by_host = zip(&config.upstreams, routes).flat_map(|(upstream, route)| {
-        upstream.hosts.iter().map(|host| (host.clone(), route.clone()))
-    });
-    Routes {
-        by_host: by_host.collect(),
-        unknown,
-        connect_timeout: config.recorder.connect_timeout,
-        head_fields: terms.head_fields,
-        own: own.to_vec(),
-        metrics: terms.metrics.clone(),
-        named: Mutex::default(),
-    }
+    spool: Spool,
+    parcels: UnboundedSender<Parcel>,
+    events: Receiver<Event>,
+) -> io::Result<oneshot::Receiver<Option<Outcome>>> {
+    let header = header(config, spool.boot());
+    let writer =
+        Writer::new(Arc::clone(capture), spool, naming(config), pace(config), header, parcels);
+    let (tell, written) = oneshot::channel();
+    thread::Builder::new().name("shadow-writer".into()).spawn(move || {
+        // Nobody listens where the run was given up.
+        let _ = tell.send(writer.run(&events));
+    })?;
+    Ok(written)
 }
 
-fn terms(capture: &Capture, config: &Config) -> Terms {
-    let config::recorder::Recorder {
-        head_timeout,
-        stall_timeout,
-        head_fields_max,
-        connections_max,
-        ..
-    } = config.recorder;
-    Terms {
-        metrics: capture.metrics.clone(),
-        patience: patience::Limits { head_timeout, stall_timeout },
-        head_fields: HeadFields { max: head_fields_max },
-        connections_max,
-    }
+/// Ends the writer and then the rest. Where everything must end at once, a disk that does not answer is not waited for.
+async fn finish(
+    capture: &Arc<Capture>,
+    written: oneshot::Receiver<Option<Outcome>>,
+    reports: Reports,
+    now: &CancellationToken,
+    end: &CancellationToken,
+) -> Result<(Outcome, Uploaded), RunError> {
+    let at_once = async || {
+        now.cancelled().await;
+        tokio::time::sleep(DISK_WAIT).await;
+    };
+    let queue = Arc::clone(capture);
+    // Waits while the queue is full.
+    spawn_blocking(move || queue.end());
+    let outcome = tokio::select! {
+        written = written => written.ok().flatten(),
+        () = at_once() => return Err(RunError::Stuck("writer")),
+    };
+    // The writer's end of the parcels is gone now, so that the upload ends after the last of them, also where the writer failed.
+    let uploaded = tokio::select! {
+        uploaded = reports.uploaded => uploaded.map_err(|_| RunError::Died("upload"))?,
+        () = at_once() => return Err(RunError::Stuck("upload")),
+    };
+    end.cancel();
+    let _ = timeout(DISK_WAIT, reports.ended).await;
+    Ok((outcome.ok_or(RunError::Died("writer"))?, uploaded))
 }
 
-fn local(listener: &TcpListener) -> SocketAddr {
-    listener.local_addr().expect("a bound listener has an address")
+/// Says in the spool whose files these are.
+fn note(config: &Config, listeners: &Listeners) -> String {
+    let at: Vec<String> = listeners.all().map(|door| door.address().to_string()).collect();
+    let instance = &config.recorder.instance;
+    format!("pid {}, instance {instance}, listening on {}\n", std::process::id(), at.join(" "))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -411,10 +363,11 @@ fn naming(config: &Config) -> Naming {
         service: config.service.clone(),
         build: config.build.clone(),
         body_bytes_max: config.recorder.body_bytes_max,
+        grpc: config.recorder.grpc_descriptors.clone(),
     }
 }
 
-fn header(config: &Config) -> Header {
+fn header(config: &Config, boot: &str) -> Header {
     let address = |origin: &crate::config::recorder::Origin| {
         let (host, port) = origin.host_port();
         format!("{host}:{port}")
@@ -425,7 +378,7 @@ fn header(config: &Config) -> Header {
         service: config.service.clone(),
         build: config.build.clone(),
         instance: config.recorder.instance.clone(),
-        boot: clock::boot_id(),
+        boot: boot.into(),
         sequence: 1,
         opened_at: clock::now(),
         service_address: address(&config.recorder.forward_to),
@@ -436,18 +389,5 @@ fn header(config: &Config) -> Header {
             .collect(),
         sampling: config.recorder.sampling.rule(),
         redaction: Redaction { headers_dropped: redact::headers_dropped() },
-    }
-}
-
-fn summary(capture: &Capture, outcome: Outcome, uploaded: Uploaded) -> Summary {
-    let dropped = outcome.dropped.into_iter().map(|(why, n)| (why.as_str().to_owned(), n));
-    Summary {
-        observed: capture.account.observed(),
-        recorded: outcome.recorded,
-        sampled_out: outcome.sampled_out,
-        dropped: dropped.collect(),
-        segments_committed: uploaded.committed,
-        segments_left: uploaded.left,
-        sealed_last: outcome.sealed_last,
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Hop-by-hop fields describe a connection and not the message; they are not recorded either.
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::hop_by_hop;
 
@@ -40,27 +40,30 @@ pub fn is_credential(name: &str) -> bool {
     NAMES.contains(&name) || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// Copies the fields that may be recorded, in order, with lower-case names and values as ISO-8859-1 text.
-pub fn recorded(headers: &HeaderMap) -> Vec<(String, String)> {
+/// Returns the fields that may be recorded, in order.
+pub(crate) fn kept(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let named = hop_by_hop::named_by_connection(headers);
-    let kept = |name: &HeaderName| {
+    headers.iter().filter(move |(name, _)| {
         !hop_by_hop::is_hop_by_hop(name, &named) && !is_credential(name.as_str())
-    };
-    headers
-        .iter()
-        .filter(|(name, _)| kept(name))
-        .map(|(name, value)| (name.as_str().to_owned(), latin1(value.as_bytes())))
-        .collect()
+    })
 }
 
-fn latin1(bytes: &[u8]) -> String {
+/// Copies the fields that may be recorded, in order, with lower-case names and values as ISO-8859-1 text.
+pub fn recorded(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), latin1(value.as_bytes()))
+    };
+    kept(headers).map(text).collect()
+}
+
+/// Returns the text of which each character is one byte.
+pub(crate) fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn credentials_and_hop_by_hop_fields_are_not_recorded() {

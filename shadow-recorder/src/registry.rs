@@ -125,6 +125,12 @@ impl Registry {
         self.open.len() + self.passing
     }
 
+    /// Returns the number of recorded exchanges that are not answered yet, or have a call in progress.
+    pub(crate) fn in_progress(&self) -> usize {
+        let records = self.open.values().filter_map(|open| open.record.as_ref());
+        records.filter(|record| record.seen.is_none() || record.calls_in_progress > 0).count()
+    }
+
     /// Returns whether nothing is known, awaited or remembered.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
@@ -250,11 +256,8 @@ impl Registry {
 
     /// Says whose a call is by its business key.
     pub(crate) fn by_key(&self, number: u64, key: u128) -> Whose {
-        match self.keys.find(number, key) {
-            Ok(Some(id)) => self.by_id(id).unwrap_or(Whose::Nobody(Attribution::Unattributed)),
-            Ok(None) => Whose::Nobody(Attribution::Late),
-            Err(attribution) => Whose::Nobody(attribution),
-        }
+        let recorded = |id| self.open.get(&id).is_some_and(|open| open.record.is_some());
+        self.keys.whose(number, key, recorded)
     }
 
     fn by_id(&self, id: u128) -> Option<Whose> {
@@ -343,7 +346,7 @@ impl Registry {
         let recorded = open.record.is_some();
         self.recorded -= usize::from(recorded);
         self.leave_trace(open.trace_id, recorded.then_some(id));
-        self.keys.leave(id, open.key, open.opened, self.calls_begun);
+        self.keys.leave(id, open.key, open.opened, self.calls_begun, recorded);
         Some(open)
     }
 

@@ -1,6 +1,10 @@
-//! [`Tee`]: a body that passes on frame by frame while a bounded copy of it is kept, and that ends exactly once.
+//! [`Tee`]: a body that passes on frame by frame while a bounded copy of it and of its trailers is kept, and that ends exactly once.
 //!
 //! Whatever happens to the copy, the original goes on: over a limit the copy is discarded and only its length is counted.
+//!
+//! Bytes are copied and not kept as handles. A frame is a view into the buffer that its connection reads into (hyper: 8 KiB to
+//! 400 KiB; a body of 200 bytes would hold all of it), and its size cannot be asked for, so no account of handles is right. Nor do they save
+//! time: a connection whose buffer is held allocates another, which measured as much as the copy does, from 200 bytes to 400 KB.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,12 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body;
 use crate::capture::Held;
-use crate::exchange;
-use crate::exchange::Omission;
+use crate::exchange::{self, Omission};
+use crate::head::Head;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub(crate) enum Ending {
     Failed,
 }
 
-/// Bytes of copied bodies held in memory at once, over all exchanges.
+/// Bytes of copies held in memory at once, over all exchanges.
 #[derive(Debug)]
 pub(crate) struct Memory {
     used: AtomicUsize,
@@ -43,39 +48,71 @@ impl Memory {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= self.bytes_max;
-        if !fits {
-            self.give_back(bytes);
-        }
-        fits
-    }
-
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// The bounded copy of a body.
+/// What one copy holds of the memory; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Share {
+    pub(crate) fn new(memory: &Arc<Memory>) -> Self {
+        Self { memory: Arc::clone(memory), bytes: 0 }
+    }
+
+    /// Takes more; `false`, and nothing is taken, where there is no more.
+    #[must_use]
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let before = self.memory.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= self.memory.bytes_max;
+        if fits {
+            self.bytes += bytes;
+        } else {
+            self.memory.give_back(bytes);
+        }
+        fits
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.give_back(self.bytes);
+    }
+}
+
+/// The bounded copy of a body and its trailers.
 #[derive(Debug)]
 pub(crate) struct Copied {
     bytes: Vec<u8>,
+    trailers: Head,
     wire_bytes: u64,
     lost: Option<Lost>,
     ending: Ending,
-    memory: Arc<Memory>,
+    share: Share,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// The later outweighs the earlier: it costs the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Lost {
     OverLimit,
     OutOfMemory,
 }
 
 impl Copied {
-    fn new(memory: Arc<Memory>) -> Self {
-        Self { bytes: Vec::new(), wire_bytes: 0, lost: None, ending: Ending::Aborted, memory }
+    fn new(memory: &Arc<Memory>) -> Self {
+        Self {
+            bytes: Vec::new(),
+            trailers: Head::default(),
+            wire_bytes: 0,
+            lost: None,
+            ending: Ending::Aborted,
+            share: Share::new(memory),
+        }
     }
 
     /// Returns how the original ended.
@@ -88,39 +125,63 @@ impl Copied {
         self.lost == Some(Lost::OutOfMemory)
     }
 
-    /// Returns what is stored of the body.
-    pub(crate) fn body(&self, coding: Option<&str>, bytes_max: usize) -> exchange::Body {
+    /// Returns what is stored of the body: what `read` makes of it where it is whole.
+    pub(crate) fn body(
+        &self,
+        coding: Option<&str>,
+        read: impl FnOnce(&[u8]) -> exchange::Body,
+    ) -> exchange::Body {
         match (self.lost, self.ending) {
             (Some(_), _) => body::omitted(Omission::OverLimit, coding, self.wire_bytes),
-            (None, Ending::Complete) => body::decode(&self.bytes, coding, bytes_max),
+            (None, Ending::Complete) => read(&self.bytes),
             (None, _) => body::omitted(Omission::Truncated, coding, self.wire_bytes),
         }
     }
 
+    /// Returns the trailers. Those of a body over the limit are kept: they say how it ended.
+    pub(crate) fn trailers(&self) -> Vec<(String, String)> {
+        self.trailers.texts::<0>().1
+    }
+
     fn push(&mut self, bytes: &[u8], bytes_max: usize) {
         self.wire_bytes += bytes.len() as u64;
+        let (length, capacity) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
         if self.lost.is_some() {
             return;
         }
-        if self.bytes.len() + bytes.len() > bytes_max {
+        if length > bytes_max {
             self.give_up(Lost::OverLimit);
-        } else if !self.memory.take(bytes.len()) {
+            return;
+        }
+        if length > capacity {
+            // The first frame is mostly the only one, and gets its size. More are doubled, so that few are copied again.
+            let grown =
+                if capacity == 0 { length } else { length.max(2 * capacity).min(bytes_max) };
+            if !self.share.take(grown - capacity) {
+                self.give_up(Lost::OutOfMemory);
+                return;
+            }
+            self.bytes.reserve_exact(grown - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn push_trailers(&mut self, trailers: &HeaderMap, bytes_max: usize) {
+        let trailers = Head::copy([], trailers);
+        let bytes = trailers.memory_bytes();
+        if bytes > bytes_max {
+            self.give_up(Lost::OverLimit);
+        } else if !self.share.take(bytes) {
             self.give_up(Lost::OutOfMemory);
         } else {
-            self.bytes.extend_from_slice(bytes);
+            self.trailers = trailers;
         }
     }
 
     fn give_up(&mut self, lost: Lost) {
-        self.lost = Some(lost);
-        self.memory.give_back(self.bytes.len());
+        self.lost = self.lost.max(Some(lost));
+        self.share = Share::new(&self.share.memory);
         self.bytes = Vec::new();
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        self.memory.give_back(self.bytes.len());
     }
 }
 
@@ -143,9 +204,9 @@ struct Copying {
 }
 
 impl<B: Body> Tee<B> {
-    /// Copies `inner` up to `bytes_max`; `on_end` is called exactly once, at the latest when the body is dropped.
+    /// Copies `inner` and its trailers, each up to `bytes_max`; `on_end` is called exactly once, at the latest when the body is dropped.
     pub(crate) fn new(inner: B, bytes_max: usize, memory: &Arc<Memory>, on_end: OnEnd) -> Self {
-        let copying = Copying { copied: Copied::new(Arc::clone(memory)), bytes_max, on_end };
+        let copying = Copying { copied: Copied::new(memory), bytes_max, on_end };
         let mut tee = Self { inner, failure: None, copying: Some(copying), _held: None };
         tee.end_if_complete();
         tee
@@ -159,6 +220,20 @@ impl<B: Body> Tee<B> {
     /// Passes `inner` on without a copy, and holds an exchange until its end.
     pub(crate) fn holding(inner: B, held: Held) -> Self {
         Self { inner, failure: None, copying: None, _held: Some(held) }
+    }
+
+    fn copy(&mut self, frame: &Frame<B::Data>)
+    where
+        B: Body<Data = Bytes>,
+    {
+        let Some(Copying { copied, bytes_max, .. }) = &mut self.copying else { return };
+        if let Some(data) = frame.data_ref() {
+            copied.push(data, *bytes_max);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            copied.push_trailers(trailers, *bytes_max);
+            // Nothing follows trailers, and hyper does not ask for it.
+            self.end(Ending::Complete);
+        }
     }
 
     // A reader that knows the length does not ask for the end, so the end is noticed as soon as it is known.
@@ -198,9 +273,7 @@ where
         }
         match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
             Some(Ok(frame)) => {
-                if let (Some(copying), Some(data)) = (&mut self.copying, frame.data_ref()) {
-                    copying.copied.push(data, copying.bytes_max);
-                }
+                self.copy(&frame);
                 self.end_if_complete();
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -240,7 +313,8 @@ mod tests {
         let ended = Ended::default();
         let log = Arc::clone(&ended);
         let on_end = Box::new(move |copied: Copied| {
-            let entry = (copied.ending, copied.wire_bytes, copied.body(None, 100).text);
+            let body = copied.body(None, |wire| body::decode(wire, None, 100));
+            let entry = (copied.ending, copied.wire_bytes, body.text);
             log.lock().unwrap().push(entry);
         });
         (Tee::new(inner, bytes_max, memory, on_end), ended)
@@ -274,6 +348,68 @@ mod tests {
             let (tee, ended) = tee(frames(vec![Ok("abc"), Ok("def"), Ok("g")]), bytes_max, &memory);
             assert_eq!(tee.collect().await.unwrap().to_bytes(), "abcdefg");
             assert_eq!(*ended.lock().unwrap(), [(Ending::Complete, 7, None)]);
+            assert_eq!(memory.used(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_counted_as_it_is_held() {
+        let memory = Memory::new(1000);
+        let (mut tee, _) = tee(frames(vec![Ok("abc"), Ok("def"), Ok("g")]), 8, &memory);
+        // One frame holds its size; more are doubled, up to the limit of a body.
+        for held in [3, 6, 8] {
+            tee.frame().await.unwrap().unwrap();
+            let copied = &tee.copying.as_ref().unwrap().copied;
+            assert_eq!((memory.used(), copied.bytes.capacity()), (held, held));
+        }
+        drop(tee);
+        assert_eq!(memory.used(), 0);
+    }
+
+    fn fields() -> HeaderMap {
+        let fields = [("grpc-status", "0"), ("x-access-token", "s3cret")];
+        fields
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .into_iter()
+            .collect()
+    }
+
+    /// A body of one frame with trailers, read as hyper reads it: not beyond them.
+    async fn with_trailers(length: usize, bytes_max: usize, memory: &Arc<Memory>) -> Copied {
+        let data = Frame::data(Bytes::from(vec![b'a'; length]));
+        let frames = [data, Frame::trailers(fields())].map(Ok::<_, &'static str>);
+        let inner = StreamBody::new(futures_util::stream::iter(frames));
+        let (sender, ended) = std::sync::mpsc::channel();
+        let on_end = Box::new(move |copied: Copied| sender.send(copied).unwrap());
+        let mut tee = Tee::new(inner, bytes_max, memory, on_end);
+        tee.frame().await.unwrap().unwrap();
+        let passed = tee.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(passed, fields());
+        drop(tee);
+        let copied = ended.try_recv().unwrap();
+        assert!(ended.try_recv().is_err());
+        copied
+    }
+
+    #[tokio::test]
+    async fn trailers_are_copied_without_credentials_and_end_the_body() {
+        let bytes = Head::copy([], &fields()).memory_bytes();
+        let kept = vec![("grpc-status".to_owned(), "0".to_owned())];
+        let (over, out) = (Some(Lost::OverLimit), Some(Lost::OutOfMemory));
+        for (length, bytes_max, memory_bytes_max, lost, trailers) in [
+            (3, 100, 1000, None, &kept),
+            // The trailers of a body over the limit still say how it ended.
+            (300, 100, 1000, over, &kept),
+            (3, bytes - 1, 1000, over, &vec![]),
+            (3, 100, 3 + bytes, None, &kept),
+            (3, 100, 3 + bytes - 1, out, &vec![]),
+            (300, 100, bytes - 1, out, &vec![]),
+        ] {
+            let memory = Memory::new(memory_bytes_max);
+            let copied = with_trailers(length, bytes_max, &memory).await;
+            assert_eq!((copied.ending, copied.lost), (Ending::Complete, lost));
+            assert_eq!(&copied.trailers(), trailers);
+            drop(copied);
             assert_eq!(memory.used(), 0);
         }
     }

@@ -3,14 +3,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::lock::Lock;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::segment::{Header, Line, Reader};
@@ -22,6 +26,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Attempts per segment once the recorder stops: an orchestrator's patience ends soon after.
 const ATTEMPTS_AT_STOP: u32 = 3;
+/// Attempts to read a spool file.
+const READ_ATTEMPTS: u32 = 3;
+/// Sealed segments whose files stay open until they are stored, so that a lost name costs nothing. More, in a long outage of the store,
+/// are opened again: the process would run out of files, which its connections need.
+const OPEN_FILES_MAX: u64 = 64;
 
 /// What the upload receives.
 #[derive(Debug)]
@@ -35,9 +44,33 @@ pub(crate) enum Parcel {
 /// A segment to which nothing is added any more.
 #[derive(Debug)]
 pub(crate) struct Sealed {
-    pub(crate) file: SpoolFile,
+    pub(crate) path: PathBuf,
     pub(crate) header: Header,
     pub(crate) totals: Totals,
+    bytes: u64,
+    file: Option<File>,
+    _lock: Arc<Lock>,
+}
+
+impl Sealed {
+    /// Takes a segment's file while so many others wait.
+    pub(crate) fn new(file: SpoolFile, header: Header, totals: Totals, waiting: u64) -> Self {
+        let SpoolFile { path, file, bytes, lock, .. } = file;
+        let file = (waiting < OPEN_FILES_MAX).then_some(file);
+        Self { path, header, totals, bytes, file, _lock: lock }
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut file = match &self.file {
+            Some(file) => file.try_clone()?,
+            None => File::open(&self.path)?,
+        };
+        file.seek(SeekFrom::Start(0))?;
+        let mut bytes = Vec::new();
+        // What lies behind is a frame that failed.
+        file.take(self.bytes).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 /// What the upload did since the start.
@@ -54,52 +87,82 @@ pub(crate) struct Upload {
     pub(crate) metrics: Metrics,
     /// Cancelled when the recorder stops: what fails then is left for the next start.
     pub(crate) stopping: CancellationToken,
+    /// Cancelled when it must end at once: what is not stored yet is left for the next start.
+    pub(crate) now: CancellationToken,
 }
 
 impl Upload {
     /// Commits what it receives, in order, until nothing more can come.
     pub(crate) async fn run(self, mut parcels: UnboundedReceiver<Parcel>) -> Uploaded {
         let mut uploaded = Uploaded::default();
+        let mut gives_up = false;
         while let Some(parcel) = parcels.recv().await {
-            let path = parcel.path().to_owned();
-            match spawn_blocking(move || parcel.open()).await.map_err(io::Error::other).flatten() {
-                Ok(Some(content)) => {
-                    if self.commit_with_retries(&content).await {
-                        uploaded.committed += 1;
-                        self.remove(&path, content.bytes.len());
-                    } else {
-                        uploaded.left += 1;
-                    }
-                }
-                Ok(None) => {
-                    self.metrics.segments_damaged.inc();
-                    tracing::error!(path = %path.display(), "a spool file without a readable header is set aside");
-                }
-                Err(error) => {
+            // Once one is given up at the stop all are, so that what ends their boot is among those left.
+            if gives_up || self.now.is_cancelled() {
+                uploaded.left += 1;
+                continue;
+            }
+            // A panic costs its parcel, until the next start.
+            let stored = AssertUnwindSafe(self.store(parcel)).catch_unwind();
+            let stored = tokio::select! {
+                stored = stored => stored.unwrap_or(Stored::Left),
+                () = self.now.cancelled() => Stored::Left,
+            };
+            match stored {
+                Stored::Committed => uploaded.committed += 1,
+                Stored::SetAside => {}
+                Stored::Left => {
                     uploaded.left += 1;
-                    tracing::error!(path = %path.display(), %error, "cannot read a spool file; it stays");
+                    gives_up = self.stopping.is_cancelled();
                 }
             }
         }
         uploaded
     }
 
-    async fn commit_with_retries(&self, content: &Content) -> bool {
-        if content.damaged {
-            self.metrics.segments_damaged.inc();
-            tracing::warn!(segment = content.manifest.segment, "recovered a torn segment");
-        }
+    /// Tries until it is stored, or the recorder stops. Between attempts nothing of it is held in memory: an outage may be long.
+    async fn store(&self, parcel: Parcel) -> Stored {
+        let parcel = Arc::new(parcel);
+        let path = parcel.path().to_owned();
         let mut wait = RETRY_FIRST;
-        let mut attempts_at_stop = 0;
+        let (mut unreadable, mut attempts_at_stop) = (0, 0);
         loop {
-            let Err(error) = self.commit(content).await else { return true };
+            let read = Arc::clone(&parcel);
+            match spawn_blocking(move || read.open()).await.map_err(io::Error::other).flatten() {
+                Ok(None) => {
+                    self.metrics.segments_damaged.inc();
+                    tracing::error!(path = %path.display(), "a spool file without a readable header is set aside");
+                    return Stored::SetAside;
+                }
+                Ok(Some(content)) => match self.commit(&content).await {
+                    Ok(()) => {
+                        self.committed(&content);
+                        self.remove(path, &content).await;
+                        return Stored::Committed;
+                    }
+                    Err(error) => {
+                        let error = format!("{:#}", anyhow::Error::new(error));
+                        tracing::error!(
+                            segment = content.manifest.segment,
+                            error,
+                            "cannot store a segment"
+                        );
+                    }
+                },
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "cannot read a spool file");
+                    unreadable += 1;
+                    // Those behind it must not wait for it for ever.
+                    if unreadable == READ_ATTEMPTS {
+                        return Stored::Left;
+                    }
+                }
+            }
             self.metrics.upload_failures.inc();
-            let error = format!("{:#}", anyhow::Error::new(error));
-            tracing::error!(segment = content.manifest.segment, error, "cannot store a segment");
             if self.stopping.is_cancelled() {
                 attempts_at_stop += 1;
                 if attempts_at_stop == ATTEMPTS_AT_STOP {
-                    return false;
+                    return Stored::Left;
                 }
                 tokio::time::sleep(RETRY_FIRST).await;
             } else {
@@ -112,24 +175,40 @@ impl Upload {
         }
     }
 
+    fn committed(&self, content: &Content) {
+        self.metrics.segments_committed.inc();
+        if content.damaged {
+            self.metrics.segments_damaged.inc();
+            tracing::warn!(segment = content.manifest.segment, "recovered a torn segment");
+        }
+    }
+
     async fn commit(&self, content: &Content) -> Result<(), StoreError> {
         self.store.put(&content.manifest.segment, &content.bytes).await?;
         let text = serde_json::to_vec_pretty(&content.manifest)
             .expect("a manifest is texts, numbers and maps with text keys");
-        self.store.put(&content.key, &text).await?;
-        self.metrics.segments_committed.inc();
-        Ok(())
+        self.store.put(&content.key, &text).await
     }
 
-    fn remove(&self, path: &Path, bytes: usize) {
-        self.metrics.spool_bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
-        match fs::remove_file(path) {
+    async fn remove(&self, path: PathBuf, content: &Content) {
+        self.metrics.spool_bytes.dec_by(i64::try_from(content.bytes.len()).unwrap_or(i64::MAX));
+        match tokio::fs::remove_file(&path).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(path = %path.display(), %error, "cannot remove a stored segment from the spool");
             }
             _ => {}
         }
     }
+}
+
+/// What became of a parcel.
+#[derive(Clone, Copy, Debug)]
+enum Stored {
+    Committed,
+    /// It says nothing of itself, and a person has to look at it.
+    SetAside,
+    /// It stays in the spool.
+    Left,
 }
 
 /// A segment ready to be stored.
@@ -140,36 +219,26 @@ struct Content {
     damaged: bool,
 }
 
-impl Content {
-    fn new(bytes: Vec<u8>, header: &Header, totals: &Totals) -> Self {
-        let manifest = totals.manifest(header, &bytes, false);
-        Self { key: totals.key(header).manifest(), bytes, manifest, damaged: false }
-    }
-}
-
 impl Parcel {
     fn path(&self) -> &Path {
         match self {
-            Self::Sealed(sealed) => &sealed.file.path,
+            Self::Sealed(sealed) => &sealed.path,
             Self::Leftover(leftover) => &leftover.path,
         }
     }
 
     /// Reads the content; `None` where it says nothing of itself and was set aside.
-    fn open(self) -> io::Result<Option<Content>> {
+    fn open(&self) -> io::Result<Option<Content>> {
         match self {
             Self::Sealed(sealed) => {
-                let Sealed { mut file, header, totals } = *sealed;
-                let mut bytes = Vec::new();
-                file.file.seek(SeekFrom::Start(0))?;
-                // What lies behind is a frame that failed.
-                file.file.by_ref().take(file.bytes).read_to_end(&mut bytes)?;
-                Ok(Some(Content::new(bytes, &header, &totals)))
+                let Sealed { header, totals, .. } = &**sealed;
+                let bytes = sealed.read()?;
+                let manifest = totals.manifest(header, &bytes, false);
+                let key = totals.key(header).manifest();
+                Ok(Some(Content { bytes, manifest, key, damaged: false }))
             }
             Self::Leftover(leftover) => {
-                let mut bytes = Vec::new();
-                File::open(&leftover.path)?.read_to_end(&mut bytes)?;
-                let recovered = recover(bytes, leftover.ends_boot);
+                let recovered = recover(fs::read(&leftover.path)?, leftover.ends_boot);
                 if recovered.is_none() {
                     spool::set_aside(&leftover.path)?;
                 }
@@ -195,3 +264,6 @@ fn recover(bytes: Vec<u8>, ends_boot: bool) -> Option<Content> {
     let manifest = totals.manifest(&header, &bytes, ends_boot);
     Some(Content { key: totals.key(&header).manifest(), bytes, manifest, damaged })
 }
+
+#[cfg(test)]
+mod tests;

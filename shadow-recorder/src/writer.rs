@@ -49,7 +49,9 @@ pub(crate) struct Writer {
     unreported: Passed,
     outcome: Outcome,
     retry_at: Option<Instant>,
-    leftovers_sent: bool,
+    is_spool_full: bool,
+    /// Exchanges and calls that a panic of the writer would cost now, beside those of the batch.
+    in_hand: (u64, u64),
 }
 
 /// The segment being written.
@@ -93,12 +95,40 @@ impl Writer {
             unreported: Passed::default(),
             outcome: Outcome::default(),
             retry_at: None,
-            leftovers_sent: false,
+            is_spool_full: false,
+            in_hand: (0, 0),
         }
     }
 
-    /// Writes until the end of the events.
-    pub(crate) fn run(mut self, events: &Receiver<Event>) -> Outcome {
+    /// Writes until the end of the events; `None` if it failed on the way, and then counted all that came after as dropped.
+    pub(crate) fn run(mut self, events: &Receiver<Event>) -> Option<Outcome> {
+        if caught(|| self.write(events)).is_some() {
+            return Some(self.outcome);
+        }
+        // From here on requests are not even copied. What is on disk is whole frames, and the next start stores it.
+        self.capture.switch.pause(Reason::Panic);
+        let exchanges = self.batch.exchanges() + self.in_hand.0;
+        let calls = self.batch.call_count() + self.in_hand.1;
+        self.capture.account.drop_exchanges(Reason::Panic, exchanges, calls);
+        self.capture.settle(&std::mem::take(&mut self.sequences));
+        self.capture.health.failed("writer");
+        loop {
+            match events.recv() {
+                Ok(Event::Exchange(closed)) => {
+                    self.capture.metrics.queue_exchanges.dec();
+                    self.capture.account.drop_exchange(Reason::Panic, closed.calls.len() as u64);
+                    self.capture.settle(&[closed.sequence]);
+                }
+                Ok(Event::Stray { .. }) => {
+                    self.capture.metrics.queue_exchanges.dec();
+                    self.capture.account.drop_call();
+                }
+                Ok(Event::End) | Err(_) => return None,
+            }
+        }
+    }
+
+    fn write(&mut self, events: &Receiver<Event>) {
         let interval = self.pace.fsync_interval;
         let mut due = Instant::now() + interval;
         loop {
@@ -113,6 +143,9 @@ impl Writer {
             }
             if Instant::now() >= due {
                 self.capture.update_gauges();
+                self.watch_spool();
+                // First, because a frame without a segment fails, and puts the next attempt to open one off.
+                self.open();
                 self.flush(Occasion::Interval);
                 due = Instant::now() + interval;
             }
@@ -120,7 +153,7 @@ impl Writer {
                 self.seal();
             }
         }
-        self.finish()
+        self.finish();
     }
 
     /// Opens a segment where there is none. Retried with every interval while the disk fails.
@@ -129,27 +162,26 @@ impl Writer {
         if self.segment.is_some() || too_soon {
             return;
         }
-        if let Err(error) = self.try_open() {
-            self.disk_failed(&error);
+        match self.try_open() {
+            Ok(()) => self.disk_recovered(),
+            Err(error) => self.disk_failed(&error),
         }
     }
 
     fn try_open(&mut self) -> anyhow::Result<()> {
         self.spool.ready()?;
-        if !self.leftovers_sent {
-            for leftover in self.spool.leftovers()? {
-                let bytes = std::fs::metadata(&leftover.path)?.len();
-                self.capture.metrics.spool_bytes.inc_by(signed(bytes));
-                // Fails only where the upload is gone, at the very end.
-                let _ = self.parcels.send(Parcel::Leftover(leftover));
-            }
-            self.leftovers_sent = true;
+        // Looked for with every segment: a recorder that is still draining now leaves its own behind later.
+        for leftover in self.spool.leftovers()? {
+            let bytes = std::fs::metadata(&leftover.path)?.len();
+            self.capture.metrics.spool_bytes.inc_by(signed(bytes));
+            // Fails only where the upload is gone, at the very end.
+            let _ = self.parcels.send(Parcel::Leftover(leftover));
         }
         let mut header = self.header.clone();
         header.opened_at = clock::now();
         let mut frame = Vec::new();
         segment::write_frame(&mut frame, &[Line::Header(header.clone())])?;
-        let file = self.spool.create(&header.boot, header.sequence, &frame)?;
+        let file = self.spool.create(header.sequence, &frame)?;
         self.capture.metrics.spool_bytes.inc_by(signed(file.bytes));
         self.header.sequence += 1;
         let totals = Totals::default();
@@ -165,8 +197,8 @@ impl Writer {
             _ => (None, 1),
         };
         let exchanges = u64::from(sequence.is_some());
-        let full = self.capture.metrics.spool_bytes.get() >= signed(self.pace.spool_bytes_max);
-        let ready = if full {
+        self.in_hand = (exchanges, calls);
+        let ready = if self.spool_is_full() {
             Err(Reason::SpoolBytesMax)
         } else {
             let line = caught(|| batch::line(event, &self.naming, &self.capture.metrics));
@@ -184,7 +216,27 @@ impl Writer {
             }
             Err(reason) => self.capture.account.drop_exchanges(reason, exchanges, calls),
         }
+        self.in_hand = (0, 0);
         self.sequences.extend(sequence);
+    }
+
+    fn spool_is_full(&self) -> bool {
+        self.capture.metrics.spool_bytes.get() >= signed(self.pace.spool_bytes_max)
+    }
+
+    /// Shows where the spool has become full, or has room again.
+    fn watch_spool(&mut self) {
+        let is_full = self.spool_is_full();
+        if std::mem::replace(&mut self.is_spool_full, is_full) == is_full {
+            return;
+        }
+        if is_full {
+            tracing::error!("recording pauses: what waits for the store fills the spool");
+            self.capture.switch.pause(Reason::SpoolBytesMax);
+        } else {
+            tracing::info!("recording goes on: the spool has room again");
+            self.capture.switch.resume(Reason::SpoolBytesMax);
+        }
     }
 
     fn would_overspan(&self, received_at: Timestamp) -> bool {
@@ -207,7 +259,11 @@ impl Writer {
         // Settled before the watermark is read: they are in this frame, or counted as dropped.
         self.capture.settle(&std::mem::take(&mut self.sequences));
         let accounting = self.accounting(&batch, matches!(occasion, Occasion::Last));
-        match self.append(&batch, &accounting) {
+        let (in_hand, in_batch) = (self.in_hand, (batch.exchanges(), batch.call_count()));
+        self.in_hand = (in_hand.0 + in_batch.0, in_hand.1 + in_batch.1);
+        let appended = self.append(&batch, &accounting);
+        self.in_hand = in_hand;
+        match appended {
             Ok(()) => {
                 self.disk_recovered();
                 self.outcome.recorded += batch.exchanges();
@@ -217,8 +273,7 @@ impl Writer {
                 true
             }
             Err(error) => {
-                let (exchanges, calls) = (batch.exchanges(), batch.call_count());
-                self.capture.account.drop_exchanges(Reason::Disk, exchanges, calls);
+                self.capture.account.drop_exchanges(Reason::Disk, in_batch.0, in_batch.1);
                 self.disk_failed(&error);
                 false
             }
@@ -289,14 +344,16 @@ impl Writer {
 
     fn hand_over(&self, ended: Option<Segment>) {
         if let Some(Segment { file, header, totals, .. }) = ended {
-            self.capture.metrics.segments_sealed.inc();
-            let sealed = Sealed { file, header, totals };
+            let metrics = &self.capture.metrics;
+            let waiting =
+                metrics.segments_sealed.inc().saturating_sub(metrics.segments_committed.get());
+            let sealed = Sealed::new(file, header, totals, waiting);
             // Fails only where the upload is gone; the file stays and the next start finds it.
             let _ = self.parcels.send(Parcel::Sealed(sealed.into()));
         }
     }
 
-    fn finish(mut self) -> Outcome {
+    fn finish(&mut self) {
         // A last check that does not rest on the same counters: what was received and is nowhere else was lost.
         self.unreported.add(self.capture.account.take());
         let known = self.outcome.recorded
@@ -316,12 +373,12 @@ impl Writer {
         self.hand_over(ended);
         self.unreported.add(self.capture.account.take());
         self.outcome.add(std::mem::take(&mut self.unreported));
-        self.outcome
     }
 
     fn disk_failed(&mut self, error: &anyhow::Error) {
         if self.retry_at.is_none() {
             tracing::error!(error = format!("{error:#}"), "recording pauses: the spool fails");
+            self.capture.switch.pause(Reason::Disk);
         }
         self.retry_at = Some(Instant::now() + self.pace.fsync_interval);
     }
@@ -329,6 +386,7 @@ impl Writer {
     fn disk_recovered(&mut self) {
         if self.retry_at.take().is_some() {
             tracing::info!("recording goes on: the spool works again");
+            self.capture.switch.resume(Reason::Disk);
         }
     }
 }

@@ -71,6 +71,7 @@ mod tests {
             version: "HTTP/1.1".into(),
             headers: vec![],
             body: Body::default(),
+            trailers: vec![],
         }
     }
 

@@ -79,10 +79,15 @@ impl Candidate {
             .map_err(|error| format!("the candidate did not answer: {}", chain(&error)))?;
         let (head, incoming) = answer.into_parts();
         let coding = coding(&head.headers);
-        let body = match Limited::new(incoming, self.body_bytes_max).collect().await {
-            Ok(whole) => body::decode(&whole.to_bytes(), coding.as_deref(), self.body_bytes_max),
+        let (body, trailers) = match Limited::new(incoming, self.body_bytes_max).collect().await {
+            Ok(whole) => {
+                let trailers = whole.trailers().map(redact::recorded).unwrap_or_default();
+                let coding = coding.as_deref();
+                (body::decode(&whole.to_bytes(), coding, self.body_bytes_max), trailers)
+            }
             Err(error) if error.is::<LengthLimitError>() => {
-                body::omitted(Omission::OverLimit, coding.as_deref(), self.body_bytes_max as u64)
+                let bytes = self.body_bytes_max as u64;
+                (body::omitted(Omission::OverLimit, coding.as_deref(), bytes), Vec::new())
             }
             Err(error) => {
                 return Err(format!("the candidate broke off its answer: {}", chain(&*error)));
@@ -92,6 +97,7 @@ impl Candidate {
             status: head.status.as_u16(),
             headers: redact::recorded(&head.headers),
             body,
+            trailers,
         })
     }
 
@@ -155,10 +161,11 @@ fn headers(recorded: &Request) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// Returns the bytes of a recorded body; one that was omitted cannot be sent.
+/// Returns the bytes of a recorded body; one that was omitted cannot be sent, nor a text that stands for gRPC messages.
 pub(crate) fn content(body: &Body) -> Result<Bytes, Omission> {
     match (&body.text, body.omitted) {
         (_, Some(why)) => Err(why),
+        (Some(_), None) if body.rendering.is_some() => Err(Omission::Grpc),
         (Some(text), None) => Ok(Bytes::from(text.clone())),
         (None, None) => Ok(Bytes::new()),
     }

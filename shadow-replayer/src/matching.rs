@@ -38,10 +38,13 @@ impl std::fmt::Display for Miss {
 
 /// Returns why a recorded call cannot answer anything; `None` where it can. That the upstream failed is an answer.
 pub fn unanswerable(call: &UpstreamCall) -> Option<String> {
-    let omitted = call.response.as_ref().and_then(|response| response.body.omitted);
+    let body = call.response.as_ref().map(|response| &response.body);
+    let omitted = body.and_then(|body| body.omitted);
+    let is_grpc = body.is_some_and(|body| body.rendering.is_some());
     match (call.end, omitted) {
         (End::ClientAborted | End::Truncated, _) => Some("the recorded call was broken off".into()),
         (_, Some(why)) => Some(format!("the recorded answer's body was not stored ({why:?})")),
+        _ if is_grpc => Some("the recorded answer is gRPC, which is not replayed yet".into()),
         (End::Complete | End::UpstreamFailed, None) => None,
     }
 }
@@ -177,6 +180,7 @@ mod tests {
             version: "HTTP/1.1".into(),
             headers: vec![("X-Tenant".into(), "a".into())],
             body: Body::of_text(body),
+            trailers: vec![],
         }
     }
 

@@ -230,9 +230,13 @@ impl State {
         let carried = trace_context::read(&head.headers);
         let coding = client::coding(&head.headers);
         // A body that is too long or breaks off matches nothing, and at a sink it is money that cannot be read.
-        let body = match Limited::new(incoming, self.body_bytes_max).collect().await {
-            Ok(whole) => body::decode(&whole.to_bytes(), coding.as_deref(), self.body_bytes_max),
-            Err(_) => body::omitted(Omission::OverLimit, coding.as_deref(), 0),
+        let coding = coding.as_deref();
+        let (body, trailers) = match Limited::new(incoming, self.body_bytes_max).collect().await {
+            Ok(whole) => {
+                let trailers = whole.trailers().map(redact::recorded).unwrap_or_default();
+                (body::decode(&whole.to_bytes(), coding, self.body_bytes_max), trailers)
+            }
+            Err(_) => (body::omitted(Omission::OverLimit, coding, 0), Vec::new()),
         };
         let call = Request {
             method: head.method.to_string(),
@@ -240,6 +244,7 @@ impl State {
             version: format!("{:?}", head.version),
             headers: redact::recorded(&head.headers),
             body,
+            trailers,
         };
         let answer = self.look_up(upstream, &carried, call);
         self.changed.notify_waiters();
@@ -336,7 +341,7 @@ fn missed(exchange: &mut Open, miss: Miss) -> Answer {
 
 fn recorded_answer(call: &UpstreamCall) -> Answer {
     match &call.response {
-        Some(Response { status, headers, body }) if call.end == End::Complete => {
+        Some(Response { status, headers, body, .. }) if call.end == End::Complete => {
             // A body that was not stored never comes here: it was made a miss, or not kept among the ambient calls.
             let mut answer =
                 http::Response::new(Full::new(client::content(body).unwrap_or_default()));

@@ -67,11 +67,13 @@ fn exchange(method: &str, target: &str, answer: Option<(u16, &str)>) -> Exchange
             version: "HTTP/1.1".into(),
             headers: Vec::new(),
             body: Body::default(),
+            trailers: Vec::new(),
         },
         response: answer.map(|(status, body)| Response {
             status,
             headers: Vec::new(),
             body: Body::of_text(body),
+            trailers: Vec::new(),
         }),
         end: End::Complete,
         upstream: Vec::new(),

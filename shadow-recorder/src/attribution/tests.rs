@@ -4,6 +4,7 @@ use http::Request;
 use http_body_util::Full;
 
 use super::*;
+use crate::batch::Naming;
 use crate::capture::tests::{LIMITS, capture};
 use crate::capture::{Event, Limits};
 use crate::clock;
@@ -64,7 +65,7 @@ impl Bench {
                     self.capture.settle(&[closed.sequence]);
                     let targets = closed.calls.into_iter().map(|call| {
                         let metrics = &self.capture.metrics;
-                        call.seen.unwrap().into_messages(1000, metrics).0.target
+                        call.seen.unwrap().into_messages(&naming(), metrics).0.target
                     });
                     exchanges.push(targets.collect());
                 }
@@ -245,4 +246,8 @@ fn a_name_decides_before_the_trace_and_the_trace_before_the_key() {
     let drawn = bench.capture.sampling.draw(12).unwrap();
     bench.capture.open(12, drawn, OwnKey::Unknown, head("/")).unwrap();
     assert_eq!(whose(None, Some(12)), Err(Attribution::Ambiguous));
+}
+
+fn naming() -> Naming {
+    Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000, grpc: None }
 }

@@ -28,7 +28,12 @@ pub(crate) fn capture(limits: Limits) -> (Arc<Capture>, Receiver<Event>) {
 }
 
 /// Passes a request through the layer, to a service that repeats its body and its trace state.
-async fn pass(capture: &Arc<Capture>, side: Side, target: &str, state: &str) -> (String, String) {
+pub(crate) async fn pass(
+    capture: &Arc<Capture>,
+    side: Side,
+    target: &str,
+    state: &str,
+) -> (String, String) {
     let echo = service_fn(async |request: Request<Tee<Full<Bytes>>>| {
         let state = request.headers().get("tracestate").cloned();
         let body = request.into_body().collect().await?.to_bytes();
@@ -51,7 +56,7 @@ async fn pass(capture: &Arc<Capture>, side: Side, target: &str, state: &str) -> 
     (String::from_utf8(body.to_vec()).unwrap(), state)
 }
 
-async fn exchange(capture: &Arc<Capture>, target: &str) -> String {
+pub(crate) async fn exchange(capture: &Arc<Capture>, target: &str) -> String {
     let (body, state) = pass(capture, Side::Clients, target, "v=1").await;
     assert_eq!(body, "body");
     state
@@ -67,11 +72,11 @@ pub(crate) async fn closed(capture: &Arc<Capture>, events: &Receiver<Event>) -> 
     }
 }
 
-async fn call(capture: &Arc<Capture>, state: &str) {
+pub(crate) async fn call(capture: &Arc<Capture>, state: &str) {
     pass(capture, Side::Upstream("fx".into()), "/fx", state).await;
 }
 
-fn after_linger() -> Instant {
+pub(crate) fn after_linger() -> Instant {
     Instant::now() + LIMITS.linger
 }
 
@@ -129,11 +134,16 @@ async fn a_call_in_progress_keeps_its_exchange_open() {
 
 #[tokio::test]
 async fn over_every_limit_the_request_passes_and_is_counted() {
+    let (ample, _events) = capture(LIMITS);
+    exchange(&ample, "/book").await;
+    let memory_bytes_max = ample.memory().used();
+    let bodies = 2 * "body".len();
+    assert!(memory_bytes_max > bodies + "traceparent".len(), "heads are counted");
     for (limits, reason) in [
         (Limits { exchanges_open_max: 1, ..LIMITS }, "exchanges_open_max"),
         (Limits { queue_exchanges_max: 1, ..LIMITS }, "queue_full"),
-        // The bodies of the first hold all that there is.
-        (Limits { memory_bytes_max: 8, ..LIMITS }, "memory_bytes_max"),
+        // The heads and bodies of the first hold all that there is.
+        (Limits { memory_bytes_max, ..LIMITS }, "memory_bytes_max"),
     ] {
         let (capture, events) = capture(limits);
         exchange(&capture, "/book").await;
@@ -145,6 +155,15 @@ async fn over_every_limit_the_request_passes_and_is_counted() {
         assert_eq!(capture.account.observed(), 2);
         assert_eq!(capture.registry().unsettled(), 1, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn without_memory_for_its_head_an_exchange_is_dropped() {
+    let (capture, events) = capture(Limits { memory_bytes_max: 20, ..LIMITS });
+    exchange(&capture, "/book").await;
+    capture.sweep(after_linger());
+    assert_eq!(dropped(&capture), [("memory_bytes_max", 1)]);
+    assert_eq!((events.try_iter().count(), capture.memory().used()), (0, 0));
 }
 
 #[tokio::test]

@@ -11,9 +11,13 @@ use super::business_key::business_key;
 use super::sampling::sampling;
 use super::{At, Document, Table};
 use crate::business_key::BusinessKey;
+use crate::grpc::Descriptors;
 use crate::redact::is_credential;
 use crate::sampling::Sampling;
 use crate::store::Store;
+
+/// More threads than any machine's sidecar can use: most likely a slip of the pen.
+const THREADS_MAX: usize = 64;
 
 /// `[service]`: the service whose build is certified.
 #[derive(Clone, Debug)]
@@ -69,6 +73,10 @@ pub struct Recorder {
     pub business_key: Option<BusinessKey>,
     /// How long an exchange stays open after its answer, for late upstream calls.
     pub linger: Duration,
+    /// Where another recorder can take the listeners over; absent, it cannot.
+    pub hand_over: Option<PathBuf>,
+    /// Threads that carry requests.
+    pub threads: usize,
     /// How long accepted requests may take after SIGTERM.
     pub grace: Duration,
     /// How long a client may take to send a request's head.
@@ -85,7 +93,7 @@ pub struct Recorder {
     pub head_fields_max: usize,
     /// Bytes kept of one body, on the wire and decoded. Longer bodies pass, and are omitted from the recording.
     pub body_bytes_max: usize,
-    /// Bytes of body copies held at once, over all exchanges; exchanges beyond are dropped from the recording.
+    /// Bytes of copied heads and bodies held at once, over all exchanges; exchanges beyond are dropped from the recording.
     pub memory_bytes_max: usize,
     /// Bytes of segments kept on the local disk while the store cannot be reached; exchanges beyond are dropped.
     pub spool_bytes_max: u64,
@@ -103,6 +111,8 @@ pub struct Recorder {
     pub segment_bytes_max: u64,
     /// The longest time between the first and the last exchange of a segment.
     pub segment_span_max: Duration,
+    /// How gRPC messages are read; absent, gRPC bodies are omitted from the recording.
+    pub grpc_descriptors: Option<Descriptors>,
 }
 
 /// An origin `http://HOST:PORT` or `https://HOST:PORT`, without a path.
@@ -287,12 +297,14 @@ fn upstream(
 }
 
 /// The keys of `[recorder]`.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 29] = [
     "listen",
     "forward_to",
     "admin",
     "spool",
     "instance",
+    "hand_over",
+    "threads",
     "sampling_rate",
     "sampling_key",
     "business_key",
@@ -314,6 +326,7 @@ const KNOWN: [&str; 26] = [
     "segment_age_max",
     "segment_bytes_max",
     "segment_span_max",
+    "grpc_descriptors",
 ];
 
 /// Takes `[recorder]`. `instance` is the name where none is configured: the host's.
@@ -332,6 +345,8 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         admin: table.address("admin"),
         sampling: sampling(&mut table),
         business_key: business_key(&mut table),
+        hand_over: table.text("hand_over").map(|path| document.resolve(&path.value)),
+        threads: threads(&mut table),
         linger: table.duration("linger").unwrap_or(Duration::from_millis(200)),
         grace: table.duration("grace").unwrap_or(seconds(25)),
         head_timeout: table.duration("head_timeout").unwrap_or(seconds(10)),
@@ -350,6 +365,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         segment_age_max: table.duration("segment_age_max").unwrap_or(seconds(60)),
         segment_bytes_max: bytes(&mut table, "segment_bytes_max", 64 << 20),
         segment_span_max: table.duration("segment_span_max").unwrap_or(seconds(3_600)),
+        grpc_descriptors: grpc_descriptors(&mut table),
         listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
         forward_to: forward_to.clone().unwrap_or(Origin {
             tls: false,
@@ -365,6 +381,25 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
     // The placeholders above never leave: their absence was reported.
     (listen.is_some() && forward_to.is_some() && spool.is_some() && instance.is_some())
         .then_some(recorder)
+}
+
+fn threads(table: &mut Table<'_, '_>) -> usize {
+    let threads = table.integer("threads", 1).map_or(1, usize_of);
+    if threads > THREADS_MAX {
+        table.mistake(&format!("`threads` is at most {THREADS_MAX}"));
+    }
+    threads
+}
+
+fn grpc_descriptors(table: &mut Table<'_, '_>) -> Option<Descriptors> {
+    let file = table.text("grpc_descriptors")?;
+    match Descriptors::load(&table.document().resolve(&file.value)) {
+        Ok(descriptors) => Some(descriptors),
+        Err(error) => {
+            table.mistake_at(&file, &format!("`grpc_descriptors`: {error}"));
+            None
+        }
+    }
 }
 
 fn loops(forward_to: &Origin, listen: SocketAddr) -> bool {

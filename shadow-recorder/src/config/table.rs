@@ -237,6 +237,9 @@ impl<'d, 't> Table<'d, 't> {
     }
 }
 
+/// Longer durations than ten years are slips of the pen, and overflow where they are added to a time.
+const DURATION_MAX: Duration = Duration::from_hours(10 * 366 * 24);
+
 /// Reads a duration: a whole number and a unit, nothing else.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
@@ -247,14 +250,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let number: u64 = text[..split].parse().map_err(|_| wrong())?;
     let seconds = |unit: u64| number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong);
-    match &text[split..] {
+    let duration = match &text[split..] {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => seconds(1),
         "m" => seconds(60),
         "h" => seconds(3_600),
         "d" => seconds(86_400),
         _ => Err(wrong()),
+    }?;
+    if duration > DURATION_MAX {
+        return Err(format!("`{text}` is longer than ten years"));
     }
+    Ok(duration)
 }
 
 /// Reads a regular expression.

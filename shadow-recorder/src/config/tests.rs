@@ -68,6 +68,14 @@ fn a_missing_section_says_what_it_needs() {
 }
 
 #[test]
+fn descriptors_that_cannot_be_read_are_a_mistake_at_their_line() {
+    let text = GOOD.replace("spool = ", "grpc_descriptors = \"none.pb\"\nspool = ");
+    let found = mistakes(&text, |_| None).join("\n");
+    let expected = "etc/shadow.toml:9: [recorder]: `grpc_descriptors`: cannot read etc/none.pb: ";
+    assert!(found.contains(expected) && found.contains("write it with protoc"), "{found}");
+}
+
+#[test]
 fn the_environment_overrides_a_scalar() {
     let environment: Environment =
         |name| (name == "SHADOW_RECORDER_LISTEN").then(|| "nowhere".into());
@@ -76,10 +84,97 @@ fn the_environment_overrides_a_scalar() {
 }
 
 #[test]
+fn a_rate_below_one_needs_a_key_which_is_never_shown() {
+    let with = |line: &str| GOOD.replace("spool = ", &format!("{line}\nspool = "));
+    for good in [
+        "sampling_rate = \"1\"",
+        "sampling_key = \"s3cret\"",
+        "sampling_rate = \"0.5\"\nsampling_key = \"s3cret\"",
+    ] {
+        assert_eq!(mistakes(&with(good), |_| None), Vec::<String>::new(), "{good}");
+    }
+    let environment: Environment =
+        |name| (name == "SHADOW_RECORDER_SAMPLING_KEY").then(|| "s3cret".into());
+    assert_eq!(mistakes(&with("sampling_rate = \"0.5\""), environment), Vec::<String>::new());
+    for (bad, expected) in [
+        (
+            "sampling_rate = \"0.5\"",
+            "`sampling_key` is missing: with a rate below 1 set it, or SHADOW_RECORDER_SAMPLING_KEY",
+        ),
+        ("sampling_rate = 0.5", "`sampling_rate` must be a text in quotes, not float"),
+        ("sampling_rate = \"0\"", "`0` is not a rate: write a decimal above 0 and up to 1"),
+        ("sampling_rate = \"1.5\"\nsampling_key = \"s3cret\"", "`1.5` is not a rate"),
+        ("sampling_key = \"\"", "`sampling_key` is empty"),
+        ("sampling_key = [\"s3cret\"]", "`sampling_key` must be a text in quotes"),
+    ] {
+        let found = mistakes(&with(bad), |_| None).join("\n");
+        assert!(found.contains(expected) && !found.contains("s3cret"), "{bad}\n{found}");
+    }
+    let text = with("sampling_key = \"s3cret\"");
+    let document = Document::parse(Path::new("shadow.toml"), &text, |_| None).unwrap();
+    let recorder = format!("{:?}", recorder::recorder(&document, "host"));
+    assert!(recorder.contains("Key(…)") && !recorder.contains("s3cret"), "{recorder}");
+}
+
+#[test]
+fn a_business_key_names_its_places() {
+    let with = |line: &str| GOOD.replace("spool = ", &format!("{line}\nspool = "));
+    for (line, expected) in [
+        ("business_key = { header = \"X-Trip\", json = \"$.id\" }", ""),
+        ("business_key = \"x\"", "recorder.business_key must be a table, not string"),
+        ("business_key = {}", "name one of `header`, `query`, `path` and `json`"),
+        ("business_key = { heder = \"x\" }", "unknown key `heder`; did you mean `header`?"),
+        ("business_key = { header = \"a b\" }", "`a b` is not the name of a field"),
+        (
+            "business_key = { path = \"^/trips\" }",
+            "`^/trips` has no group: put the key in parentheses",
+        ),
+        ("business_key = { path = \"(\" }", "`(` is not a regular expression"),
+        ("business_key = { json = \"id\" }", "`id` is not a JSONPath"),
+    ] {
+        let found = mistakes(&with(line), |_| None).join("\n");
+        assert!(
+            found.contains(expected) && found.is_empty() == expected.is_empty(),
+            "{line}\n{found}"
+        );
+    }
+}
+
+#[test]
+fn a_business_key_on_one_side_only_is_a_mistake() {
+    let key = "business_key = { header = \"x-trip\" }\n";
+    let of_exchanges = GOOD.replace("spool = ", &format!("{key}spool = "));
+    let of_calls = format!("{GOOD}{key}");
+    for (text, expected) in [
+        (&of_exchanges, "[recorder.business_key] needs the `business_key` of an [[upstream]]"),
+        (&of_calls, "[[upstream]] fx: `business_key` needs [recorder.business_key]"),
+        (&format!("{of_exchanges}{key}"), ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shadow.toml");
+        let text = text.replace("name = \"ledger\"", "name = \"ledger\"\nbuild = \"p1\"");
+        std::fs::write(&file, text).unwrap();
+        let found = sidecar::Config::load(&file, |_| None).err().map(|e| e.to_string());
+        let found = found.unwrap_or_default();
+        assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{found}");
+    }
+}
+
+#[test]
 fn durations_have_a_unit() {
     assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
     assert_eq!(parse_duration("14d"), Ok(Duration::from_hours(14 * 24)));
-    for text in ["", "5", "s", "-1s", "1.5h", "1 h", "99999999999999999999s"] {
+    for text in [
+        "",
+        "5",
+        "s",
+        "-1s",
+        "1.5h",
+        "1 h",
+        "99999999999999999999s",
+        "3661d",
+        "99999999999999999ms",
+    ] {
         assert!(parse_duration(text).is_err(), "{text}");
     }
 }
@@ -138,5 +233,20 @@ fn the_ways_of_egress_are_checked() {
         "`a b` is not a host",
     ] {
         assert!(found.contains(expected), "{expected}\n--- in\n{found}");
+    }
+}
+
+#[test]
+fn threads_are_counted_and_few() {
+    let with =
+        |line: &str| GOOD.replace("spool = \"spool\"", &format!("spool = \"spool\"\n{line}"));
+    assert_eq!(mistakes(&with("threads = 4\nhand_over = \"run/hand-over\""), |_| None), [""; 0]);
+    for (line, expected) in [
+        ("threads = 0", "must be a whole number of at least 1"),
+        ("threads = 65", "`threads` is at most 64"),
+        ("hand_over = 1", "must be a text in quotes"),
+    ] {
+        let found = mistakes(&with(line), |_| None).join("\n");
+        assert!(found.contains(expected), "{found}");
     }
 }

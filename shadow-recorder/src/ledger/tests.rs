@@ -32,6 +32,7 @@ fn request(method: &str, target: &str, body: &str) -> Request {
         version: "HTTP/1.1".into(),
         headers: vec![],
         body: Body::of_text(body),
+        trailers: vec![],
     }
 }
 

@@ -1,7 +1,7 @@
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::capture::tests::{LIMITS, capture, closed};
+use crate::capture::tests::{LIMITS, after_linger, capture, closed, exchange};
 use crate::sampling::Sampling;
 use crate::segment::{Reader, Redaction};
 
@@ -39,8 +39,9 @@ fn bench(pace: Pace) -> Bench {
         sampling: Sampling::everything().rule(),
         redaction: Redaction::default(),
     };
-    let naming = Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000 };
-    let spool = Spool::new(folder.path().into());
+    let naming =
+        Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000, grpc: None };
+    let spool = Spool::new(folder.path().into(), "b".into(), String::new());
     let mut writer = Writer::new(Arc::clone(&capture), spool, naming, pace, header, sender);
     writer.open();
     Bench { writer, capture, events, parcels, _folder: folder }
@@ -59,7 +60,7 @@ fn sealed(parcels: &mut UnboundedReceiver<Parcel>) -> Vec<Sealed> {
 
 /// Reads a sealed file back and checks that its totals are those of its lines.
 fn lines(sealed: &Sealed) -> Vec<Line> {
-    let bytes = std::fs::read(&sealed.file.path).unwrap();
+    let bytes = std::fs::read(&sealed.path).unwrap();
     let mut reader = Reader::<Line>::new(&bytes);
     let lines: Vec<Line> = reader.lines().collect();
     let mut totals = Totals::default();
@@ -79,7 +80,8 @@ async fn no_segment_spans_more_than_its_limit() {
         exchange.received_at += SignedDuration::from_mins(minutes);
         bench.writer.take(Event::Exchange(exchange));
     }
-    let outcome = bench.writer.finish();
+    bench.writer.finish();
+    let outcome = bench.writer.outcome.clone();
     assert_eq!((outcome.recorded, outcome.sealed_last), (5, true));
     let sealed = sealed(&mut bench.parcels);
     let counts: Vec<_> = sealed.iter().map(|s| (s.header.sequence, s.totals.exchanges)).collect();
@@ -103,7 +105,7 @@ async fn an_old_segment_is_sealed_even_empty() {
         assert_eq!(lines(&sealed).len(), 2);
     }
     capture.end();
-    assert!(thread.join().unwrap().sealed_last);
+    assert!(thread.join().unwrap().unwrap().sealed_last);
 }
 
 #[tokio::test]
@@ -113,7 +115,8 @@ async fn a_full_spool_drops_the_newest_with_count() {
         let exchange = closed(&bench.capture, &bench.events).await;
         bench.writer.take(Event::Exchange(exchange));
     }
-    let outcome = bench.writer.finish();
+    bench.writer.finish();
+    let outcome = bench.writer.outcome.clone();
     assert_eq!((outcome.recorded, outcome.dropped), (0, [(Reason::SpoolBytesMax, 3)].into()));
     let sealed = sealed(&mut bench.parcels);
     let manifest = sealed[0].totals.manifest(&sealed[0].header, b"", false);
@@ -129,8 +132,38 @@ async fn a_full_spool_drops_the_newest_with_count() {
 async fn what_was_received_and_is_nowhere_is_counted_at_the_end() {
     let mut bench = bench(PACE);
     drop(closed(&bench.capture, &bench.events).await);
-    let outcome = bench.writer.finish();
+    bench.writer.finish();
+    let outcome = bench.writer.outcome.clone();
     assert_eq!(outcome.dropped, [(Reason::Shutdown, 1)].into());
     let sealed = sealed(&mut bench.parcels);
     assert!(sealed[0].totals.manifest(&sealed[0].header, b"", false).strata[STRATUM].balances());
+}
+
+#[tokio::test]
+async fn a_writer_that_fails_counts_what_it_held_and_all_that_follows() {
+    let mut bench = bench(PACE);
+    let capture = Arc::clone(&bench.capture);
+    let held = closed(&capture, &bench.events).await;
+    bench.writer.take(Event::Exchange(held));
+    // No time is that far away: the next look at the clock panics.
+    bench.writer.pace.fsync_interval = Duration::MAX;
+    let (writer, events) = (bench.writer, bench.events);
+    let thread = std::thread::spawn(move || writer.run(&events));
+    let until = Instant::now() + Duration::from_secs(10);
+    while capture.health.failures() != ["writer"] {
+        assert!(Instant::now() < until, "the failure is never told");
+        std::thread::yield_now();
+    }
+    assert_eq!(capture.switch.state().1, [Reason::Panic]);
+    // One that was open when the writer failed, and one that comes after.
+    capture.switch.resume(Reason::Panic);
+    exchange(&capture, "/book").await;
+    capture.switch.pause(Reason::Panic);
+    exchange(&capture, "/book").await;
+    capture.sweep(after_linger());
+    capture.end();
+    assert!(thread.join().unwrap().is_none());
+    assert_eq!(capture.account.observed(), 3);
+    assert_eq!(capture.account.take().dropped, [(Reason::Panic, 3)].into());
+    assert_eq!(capture.metrics.queue_exchanges.get(), 0);
 }

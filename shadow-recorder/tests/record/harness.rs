@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,10 +16,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use sha2::{Digest, Sha256};
 use shadow_recorder::exchange::{Ambient, Exchange};
 use shadow_recorder::manifest::Manifest;
-use shadow_recorder::segment::{Line, Reader, Tally};
+use shadow_recorder::segment::{Calls, Line, Reader, Tally};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -38,6 +39,8 @@ pub(crate) struct Sidecar {
     pub(crate) egress: BTreeMap<String, SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) folder: PathBuf,
+    /// What it logged since it listens.
+    pub(crate) log: Arc<Mutex<String>>,
 }
 
 impl Sidecar {
@@ -74,14 +77,19 @@ impl Sidecar {
                 listening = pairs.map(|(n, at)| (n.to_owned(), at.parse().unwrap())).collect();
             }
         }
+        let log = Arc::<Mutex<String>>::default();
+        let logged = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 println!("{line}");
+                let mut log = logged.lock().unwrap();
+                *log += &line;
+                log.push('\n');
             }
         });
         let (clients, admin) =
             (listening.remove("[clients]").unwrap(), listening.remove("[admin]").unwrap());
-        Self { child, clients, egress: listening, admin, folder: folder.to_owned() }
+        Self { child, clients, egress: listening, admin, folder: folder.to_owned(), log }
     }
 
     pub(crate) async fn signal(&self, name: &str) {
@@ -99,6 +107,22 @@ impl Sidecar {
         let status = self.ended().await;
         assert!(status.success(), "{status}");
         Stored::read(&self.folder)
+    }
+
+    /// Waits until what is stored is as expected.
+    pub(crate) async fn until_stored(&self, mut holds: impl FnMut(&Stored) -> bool) {
+        until("the store has it", async || holds(&Stored::read(&self.folder))).await;
+    }
+
+    /// Asks the admin listener; returns the status and the text.
+    pub(crate) async fn admin(&self, request: Request<Full<Bytes>>) -> (u16, String) {
+        let answer = send(self.admin, request).await;
+        (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
+    /// Waits until it has logged a text.
+    pub(crate) async fn until_logged(&self, text: &str) {
+        until(text, async || self.log.lock().unwrap().contains(text)).await;
     }
 
     /// Waits until a metric has a value.
@@ -163,7 +187,12 @@ impl Stored {
     pub(crate) fn read(folder: &Path) -> Self {
         let store = folder.join("store");
         let mut stored = Self::default();
-        for path in files(&store).into_iter().filter(|p| p.to_string_lossy().ends_with(".json")) {
+        // Of a recorder that runs, objects may be on their way.
+        let is_manifest = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.ends_with(".json") && !name.starts_with(".writing-")
+        };
+        for path in files(&store).into_iter().filter(is_manifest) {
             let manifest: Manifest = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
             let bytes = std::fs::read(store.join(&manifest.segment)).unwrap();
             let digest = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
@@ -203,6 +232,14 @@ impl Stored {
         assert_eq!(manifest.strata.get("all").cloned().unwrap_or_default(), tally);
         self.tally.add(&tally);
         self.manifests.push(manifest);
+    }
+
+    /// Returns what the manifests say of upstream calls.
+    pub(crate) fn calls(&self) -> Calls {
+        self.manifests.iter().fold(Calls::default(), |mut sum, manifest| {
+            sum.add(&manifest.calls);
+            sum
+        })
     }
 
     /// Returns the one exchange.
@@ -342,6 +379,12 @@ pub(crate) fn post(target: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>>
     Request::post(target).body(Full::from(body.into())).unwrap()
 }
 
+/// Returns a `traceparent`.
+pub(crate) fn parent(trace: usize) -> String {
+    // Zero is no trace.
+    format!("00-{:032x}-00f067aa0ba902b7-01", trace + 1)
+}
+
 /// Calls an upstream with the trace context of the request that it is made for.
 pub(crate) async fn call(
     egress: &Egress,
@@ -357,4 +400,11 @@ pub(crate) async fn call(
         }
     }
     send(egress.get().unwrap()[name], call).await
+}
+
+/// Lets this process, and those that it starts, open as many files as the system grants.
+pub(crate) fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }

@@ -7,11 +7,28 @@
 )]
 
 mod harness;
-// A request through the proxy and what is recorded of it.
+// The descriptors and messages of a service that speaks gRPC.
+mod protobuf;
+// The ways of the service's calls.
 mod egress;
+// A request through the proxy and what is recorded of it.
 mod exchange;
+// What is recorded of content that is no plain text, and of what follows it.
+mod rendering;
+// gRPC as it is: over HTTP/2.
+mod grpc;
+// Which calls belong to which exchange when many are open at once, and what a sample leaves out.
+mod correlation;
+// Calls that come late, for nobody, to a sink, or while something is over a limit.
+mod attribution;
 // Clients, services and disks that fail.
 mod failure;
+// Clients that never pause.
+mod load;
+// The admin listener, the switch, the signals.
+mod operation;
+// A restart that no client notices.
+mod restart;
 // Stopping, being killed, and starting again.
 mod stop;
 // Configurations that cannot be used.

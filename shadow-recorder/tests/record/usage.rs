@@ -50,12 +50,68 @@ async fn the_command_line_keeps_the_exit_codes() {
 }
 
 #[tokio::test]
-async fn check_verifies_and_exits() {
+async fn check_tries_what_a_start_does_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    write_config(folder.path(), "127.0.0.1:9".parse().unwrap(), &[], "");
+    let upstreams = [("fx", "127.0.0.1:9".parse().unwrap())];
+    write_config(folder.path(), "127.0.0.1:9".parse().unwrap(), &upstreams, "");
     let file = folder.path().join("shadow.toml");
-    assert_eq!(run(&["--check", "--config", file.to_str().unwrap()]).await.0, Some(0));
-    assert_eq!(files(folder.path()).len(), 1);
+    let text = std::fs::read_to_string(&file).unwrap();
+    // RFC 6761: a name that never has an address.
+    let text = text.replacen("spool = \"spool\"", "spool = \"new/spool\"", 1);
+    let (service, fx) = text.split_once("[[upstream]]").unwrap();
+    let fx = fx.replace("http://127.0.0.1:9", "http://fx.invalid");
+    std::fs::write(&file, format!("{service}[[upstream]]{fx}")).unwrap();
+    let (code, stdout, stderr) = run(&["--check", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    for expected in [
+        "ok: clients: 127.0.0.1:0 is free",
+        "ok: upstream.fx: 127.0.0.1:0 is free",
+        "ok: admin: 127.0.0.1:0 is free",
+        "new/spool can be written and locked",
+        "ok: the service: 127.0.0.1 has an address",
+        "warning: fx: fx.invalid has no address: ",
+    ] {
+        assert!(stdout.contains(expected), "{expected}\n--- in\n{stdout}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    // A file where a folder should be.
+    std::fs::write(folder.path().join("new"), "").unwrap();
+    let (code, stdout, _) = run(&["--check", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(code, Some(64));
+    assert!(stdout.contains("error: the spool ") && stdout.contains("set `spool`"), "{stdout}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_the_recorder_that_runs_from_another_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Sidecar::start(folder.path(), "127.0.0.1:9".parse().unwrap(), &[], "").await;
+    let file = folder.path().join("shadow.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replacen("127.0.0.1:0", &running.clients.to_string(), 1);
+    std::fs::write(&file, text.replacen("127.0.0.1:0", &running.admin.to_string(), 1)).unwrap();
+    let check = ["--check", "--config", file.to_str().unwrap()];
+    let (code, stdout, stderr) = run(&check).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let (at, pid) = (running.clients, running.child.id().unwrap());
+    for expected in [
+        format!(
+            "ok: clients: {at} is in use by the recorder that runs with this spool (pid {pid}, instance pod-1,"
+        ),
+        format!("ok: the spool is in use by a recorder that runs (pid {pid}, instance pod-1,"),
+    ] {
+        assert!(stdout.contains(&expected), "{expected}\n--- in\n{stdout}");
+    }
+    // The recorder is not disturbed.
+    running.stop().await;
+
+    let taken = TcpListener::bind(at).await.unwrap();
+    let (code, stdout, _) = run(&check).await;
+    assert_eq!(code, Some(64));
+    let expected = format!("error: clients: {at} is in use by another program");
+    assert!(stdout.contains(&expected) && stdout.contains("`[recorder] listen`"), "{stdout}");
+    drop(taken);
+    assert_eq!(run(&check).await.0, Some(0));
 }
 
 #[tokio::test]
@@ -73,15 +129,4 @@ async fn an_address_in_use_is_said_with_the_key_to_change() {
     let expected =
         format!("cannot listen on {address}: set `[recorder] listen` to an address that is free");
     assert!(stderr.contains(&expected), "{stderr}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_recorders_do_not_share_a_spool() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = Sidecar::start(folder.path(), "127.0.0.1:9".parse().unwrap(), &[], "").await;
-    let file = folder.path().join("shadow.toml");
-    let (code, _, stderr) = run(&["--config", file.to_str().unwrap()]).await;
-    assert_eq!(code, Some(64));
-    assert!(stderr.contains("is in use by another recorder"), "{stderr}");
-    first.stop().await;
 }

@@ -15,7 +15,7 @@ fn mapping() -> Mapping {
 }
 
 fn response(status: u16, body: &str) -> Response {
-    Response { status, headers: vec![], body: Body::of_text(body) }
+    Response { status, headers: vec![], body: Body::of_text(body), trailers: vec![] }
 }
 
 fn booked(lob: &str) -> String {
@@ -52,6 +52,7 @@ fn recorded(status: u16, body: &str) -> Exchange {
             version: "HTTP/1.1".into(),
             headers: vec![],
             body: Body::default(),
+            trailers: vec![],
         },
         response: Some(response(status, body)),
         end: End::Complete,
