@@ -127,6 +127,9 @@ impl Group {
 
     /// Stops the recorder: every request that reached the origin was observed, and every one observed is recorded.
     pub(crate) async fn finish(mut self) {
+        if self.failures.is_empty() && self.unreached_max == 0 {
+            self.sidecar.until("shadow_recorder_exchanges_observed_total", self.reached).await;
+        }
         let stored = self.sidecar.stop().await;
         nothing_dropped(&stored);
         let most = self.reached + self.unreached_max;

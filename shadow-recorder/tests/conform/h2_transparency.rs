@@ -71,6 +71,10 @@ impl Group {
 
     /// Stops: every exchange that reached the origin through the recorder was observed, and is recorded.
     async fn finish(mut self) {
+        if self.failures.is_empty() {
+            let observed = "shadow_recorder_exchanges_observed_total";
+            self.sidecar.until(observed, self.exchanges as u64).await;
+        }
         let stored = self.sidecar.stop().await;
         nothing_dropped(&stored);
         if stored.tally.recorded != self.exchanges as u64 {

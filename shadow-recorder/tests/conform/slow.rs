@@ -131,6 +131,7 @@ impl Slow {
     }
 
     async fn finish(self, exchanges: u64) {
+        self.sidecar.until("shadow_recorder_exchanges_observed_total", exchanges).await;
         let stored = self.sidecar.stop().await;
         nothing_dropped(&stored);
         assert_eq!(stored.tally.recorded, exchanges);
