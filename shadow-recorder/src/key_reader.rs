@@ -226,3 +226,6 @@ fn run(jobs: &Receiver<Job>) {
         job.run();
     }
 }
+
+#[cfg(test)]
+mod tests;

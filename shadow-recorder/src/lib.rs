@@ -2,11 +2,12 @@
 //!
 //! # The data path
 //!
-//! A client's connection is accepted by `proxy`, with a deadline for each request's head. Each request passes three layers: `record` asks `sampling` whether the
-//! exchange is recorded, copies the head, names the exchange in the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the service.
-//! The answer comes back the same way, streaming. The service's own calls enter by an egress listener per upstream
-//! and pass the same three layers; there `record` asks `attribution` which open exchange the call belongs to. When both bodies have ended
-//! the `observation` reports to `capture`, which waits for late calls, closes the exchange and puts it into the writer's queue.
+//! A client's connection is accepted by `proxy`, with a deadline for each request's head. Each request passes three layers: `record`
+//! asks [`sampling`] whether the exchange is recorded, copies the head, names the exchange in the trace context and tees the body;
+//! `hop_by_hop` removes what belongs to the connection; `forward` sends it to the service. The answer comes back the same way,
+//! streaming. The service's own calls enter by an egress listener per upstream and pass the same three layers; there `record` asks
+//! `attribution` which open exchange the call belongs to. When both bodies have ended the `observation` reports to `capture`, which
+//! waits for late calls, closes the exchange and puts it into the writer's queue.
 //! The `writer`, a thread of its own, decodes bodies, writes lines, and syncs one frame per interval to the `spool`. A full or old
 //! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
 //!
