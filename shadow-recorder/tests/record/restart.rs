@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use command_fds::{CommandFdExt, FdMapping};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
@@ -142,7 +144,11 @@ async fn a_recorder_takes_over_from_another_without_a_supervisor() {
         }
     });
     // One that takes the sockets and dies changes nothing.
-    drop(std::os::unix::net::UnixStream::connect(folder.path().join("hand-over")).unwrap());
+    let mut dies = UnixStream::connect(folder.path().join("hand-over")).await.unwrap();
+    let length = dies.read(&mut [0; 1000]).await.unwrap();
+    assert!(length > 0);
+    drop(dies);
+    first.until_logged("the listening sockets were not taken over").await;
     load.goes_on(100).await;
     let mut second = Sidecar::run(folder.path(), start()).await;
     assert_eq!((second.clients, second.admin), (first.clients, first.admin));
