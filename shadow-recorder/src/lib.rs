@@ -13,6 +13,16 @@
 //! ([`grpc`] ones by their descriptors), writes lines, and syncs one frame per interval to the `spool`. A full or old
 //! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
 //!
+//! `proxy` and its layers run on the runtime of whoever calls [`Recorder::run`], by default one thread. The `writer` and the `log` have a
+//! thread each; `upload`, the `admin` listener and the closing of exchanges share another (`background`).
+//!
+//! # Stopping and restarting
+//!
+//! SIGTERM: [`listeners`](ListenError) close after what waits in them, answers say `connection: close`, what has begun is finished within
+//! `grace` (`traffic`), the queue is written, the last segment sealed and stored. A second signal ends all that at once and leaves the rest
+//! in the spool. Where sockets are passed to the recorder, or handed over to the next one, the port is never closed. Each start has
+//! its own files in the spool and a lock on them, so that two starts overlap without touching each other's.
+//!
 //! # Invariants
 //!
 //! - Nothing of the recording is awaited on the way of a request: locks are short, the queue is tried and never waited for, and files
@@ -25,6 +35,7 @@
 //! - A call is attributed with certainty or kept as ambient; nothing is guessed. Calls of exchanges that are not recorded are counted.
 //! - A segment exists when its manifest does; committing it twice changes nothing.
 //! - A panic while recording costs the capture that panicked.
+//! - No thread that carries requests waits for a file or a log line.
 //! - Time, ids and randomness come from [`clock`] alone.
 
 pub mod config;
