@@ -71,7 +71,7 @@ async fn recording_is_switched_off_and_on_again_while_traffic_passes() {
     // The rest of a pod's traffic does not even notice.
     assert_eq!(sidecar.admin(get("/ready")).await.1, "ready; not recording: recording_off\n");
     for n in 0..5 {
-        assert_eq!(send(at, post("/", format!("off {n}"))).await.body(), &format!("off {n} false"));
+        assert_eq!(send(at, post("/", format!("off {n}"))).await.body(), &format!("off {n} true"));
     }
     let dropped = "shadow_recorder_exchanges_dropped_total{reason=\"recording_off\"}";
     sidecar.until(dropped, 5).await;
