@@ -1,5 +1,7 @@
 //! Answers that are no answers: the client never sees a message that is framed otherwise than the origin meant it.
 
+use tokio::net::TcpListener;
+
 use crate::group::Group;
 use crate::script::Step::{Close, IfCalled, Message};
 use crate::script::{Step, fields, send};
@@ -245,6 +247,17 @@ async fn what_follows_an_answer_answers_nothing() {
     check(&mut group, section, chunked, &[bare, BadGateway]).await;
     let not_modified = "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nevil";
     let kept = Be(&["answer 304", "  content-length: \"4\"", "  whole"]);
-    check(&mut group, section, not_modified, &[kept]).await;
+    check(&mut group, section, not_modified, &[kept, Be(&["answer 304", "  whole"])]).await;
+    group.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_is_not_there_is_a_bad_gateway() {
+    let mut group = Group::start().await;
+    group.unreached_max = 1;
+    // Nothing listens any more where the recorder forwards to.
+    drop(std::mem::replace(&mut group.origin, TcpListener::bind("127.0.0.1:0").await.unwrap()));
+    let client = vec![send(GET), Message];
+    group.first("connection refused", "9110, 15.6.3", client, vec![], &["answer 502"]).await;
     group.finish().await;
 }

@@ -32,7 +32,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Returns the code of a RST_STREAM or GOAWAY.
+    /// Returns the code of a `RST_STREAM` or `GOAWAY`.
     pub(crate) fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         self.payload.get(at..at + 4).map_or(0, |code| u32::from_be_bytes(code.try_into().unwrap()))

@@ -10,20 +10,16 @@ use http::{Request, Response};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, Outcome, PADDED,
-    PING, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literals, payload_of,
-    request,
-};
+use crate::frames::{END_STREAM, Frames, GET, Outcome, request};
 use crate::group::{nothing_dropped, report};
 use crate::h2_peer::read;
 use crate::harness::Sidecar;
 use crate::script::shown;
 
-/// PROTOCOL_ERROR.
-const PROTOCOL: u32 = 1;
+/// `PROTOCOL_ERROR`.
+pub(crate) const PROTOCOL: u32 = 1;
 
-type Field<'a> = (&'a [u8], &'a [u8]);
+pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// What arrived at the origin: requests whose body was whole, in one line each.
 #[derive(Clone, Default)]
@@ -77,7 +73,7 @@ impl Witness {
 }
 
 /// Attacks that share a recorder.
-struct Attacks {
+pub(crate) struct Attacks {
     folder: TempDir,
     sidecar: Sidecar,
     witness: Witness,
@@ -86,7 +82,7 @@ struct Attacks {
 }
 
 impl Attacks {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let witness = Witness::default();
         let sidecar = Sidecar::start(folder.path(), witness.listen().await, &[], "").await;
@@ -94,7 +90,7 @@ impl Attacks {
     }
 
     /// Sends frames on a connection of their own, and says what became of stream 1 and what the origin saw.
-    async fn send(&mut self, bytes: &[u8]) -> (Outcome, Vec<String>) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> (Outcome, Vec<String>) {
         self.cases += 1;
         let mut frames = Frames::connect(self.sidecar.clients, &[]).await;
         frames.send(bytes).await;
@@ -111,7 +107,7 @@ impl Attacks {
     }
 
     /// A malformed request is an error of its stream at least (RFC 9113, section 8.1.1), and is never whole for the origin.
-    async fn refused(&mut self, name: &str, section: &str, bytes: &[u8]) {
+    pub(crate) async fn refused(&mut self, name: &str, section: &str, bytes: &[u8]) {
         let (outcome, seen) = self.send(bytes).await;
         let refused = match outcome {
             Outcome::Answer(status) => status == 400 || status == 0,
@@ -126,7 +122,13 @@ impl Attacks {
     }
 
     /// A request that may be taken as one of these lines, or refused.
-    async fn refused_or(&mut self, name: &str, section: &str, bytes: &[u8], lines: &[&str]) {
+    pub(crate) async fn refused_or(
+        &mut self,
+        name: &str,
+        section: &str,
+        bytes: &[u8],
+        lines: &[&str],
+    ) {
         let (outcome, seen) = self.send(bytes).await;
         let right = match (&*seen, outcome) {
             ([], Outcome::Answer(status)) => status == 400 || status == 0,
@@ -142,7 +144,7 @@ impl Attacks {
     }
 
     /// A connection error: the connection ends, with this code or the one that says no more (RFC 9113, sections 5.4.1 and 7).
-    async fn ends(&mut self, name: &str, section: &str, bytes: &[u8], code: u32) {
+    pub(crate) async fn ends(&mut self, name: &str, section: &str, bytes: &[u8], code: u32) {
         let (outcome, seen) = self.send(bytes).await;
         if ![Outcome::GoAway(code), Outcome::GoAway(PROTOCOL), Outcome::Closed].contains(&outcome) {
             let what =
@@ -151,7 +153,23 @@ impl Attacks {
         }
     }
 
-    async fn finish(mut self) {
+    /// A request that is unusual and right.
+    pub(crate) async fn accepted(
+        &mut self,
+        name: &str,
+        section: &str,
+        bytes: &[u8],
+        lines: &[&str],
+    ) {
+        let (outcome, seen) = self.send(bytes).await;
+        if outcome != Outcome::Answer(200) || seen.len() != 1 || !lines.contains(&&*seen[0]) {
+            let what =
+                format!("* {name} (RFC {section})\n  {outcome:?}\n  the origin saw: {seen:?}");
+            self.failures.push(what);
+        }
+    }
+
+    pub(crate) async fn finish(mut self) {
         let stored = self.sidecar.stop().await;
         nothing_dropped(&stored);
         let begun = self.witness.begun() as u64;
@@ -163,7 +181,7 @@ impl Attacks {
     }
 }
 
-const SENTINEL: [Field<'static>; 4] = [
+pub(crate) const SENTINEL: [Field<'static>; 4] = [
     (b":method", b"GET"),
     (b":scheme", b"http"),
     (b":authority", b"books"),
@@ -241,6 +259,13 @@ async fn pseudo_header_fields_smuggle_nothing() {
             )
             .await;
     }
+    attacks.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pseudo_header_fields_are_complete_and_first() {
+    let mut attacks = Attacks::start().await;
+    let section = "9113, 8.3";
     for left_out in [&b":method"[..], b":scheme", b":path"] {
         let fields: Vec<Field<'_>> = GET.into_iter().filter(|field| field.0 != left_out).collect();
         let name = format!("no {}", left_out.escape_ascii());
@@ -305,6 +330,12 @@ async fn fields_smuggle_nothing() {
         let name = format!("value {}", value.escape_ascii());
         attacks.refused_or(&name, section, &and(&[(b"x-a", value)]), &lines).await;
     }
+    attacks.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_a_connection_belong_to_no_stream() {
+    let mut attacks = Attacks::start().await;
     let section = "9113, 8.2.2";
     for (name, value) in [
         (&b"connection"[..], &b"close"[..]),
@@ -343,184 +374,5 @@ async fn fields_smuggle_nothing() {
     let lines =
         ["OPTIONS * | | \"\"", "OPTIONS http://books/* | | \"\"", "OPTIONS http://books* | | \"\""];
     attacks.accepted("OPTIONS *", section, &request(1, &star, END_STREAM), &lines).await;
-    attacks.finish().await;
-}
-
-impl Attacks {
-    /// A request that is unusual and right.
-    async fn accepted(&mut self, name: &str, section: &str, bytes: &[u8], lines: &[&str]) {
-        let (outcome, seen) = self.send(bytes).await;
-        if outcome != Outcome::Answer(200) || seen.len() != 1 || !lines.contains(&&*seen[0]) {
-            let what =
-                format!("* {name} (RFC {section})\n  {outcome:?}\n  the origin saw: {seen:?}");
-            self.failures.push(what);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_length_is_that_of_the_data() {
-    let mut attacks = Attacks::start().await;
-    let section = "9113, 8.1.1";
-    let post: [Field<'_>; 4] = [(b":method", b"POST"), GET[1], GET[2], GET[3]];
-    let head = |length: &'static [u8], flags| {
-        request(1, &[&post[..], &[(b"content-length", length)]].concat(), flags)
-    };
-    let hello = frame(DATA, END_STREAM, 1, b"hello");
-    for length in
-        [&b"4"[..], b"6", b"0", b"+5", b"-5", b"5,5", b"0x5", b"", b"5 5", b"18446744073709551621"]
-    {
-        let name = format!("length {}", length.escape_ascii());
-        attacks.refused(&name, section, &[head(length, 0), hello.clone()].concat()).await;
-    }
-    attacks.refused("no data", section, &head(b"5", END_STREAM)).await;
-    let two: Vec<Field<'_>> =
-        [&post[..], &[(b"content-length", b"5"), (b"content-length", b"6")]].concat();
-    attacks.refused("two lengths", section, &[request(1, &two, 0), hello.clone()].concat()).await;
-    let more =
-        [head(b"5", 0), frame(DATA, 0, 1, b"hello"), frame(DATA, END_STREAM, 1, b"!")].concat();
-    attacks.refused("more data", section, &more).await;
-    let trailers = |fields: &[Field<'_>], flags| {
-        [request(1, &post, 0), frame(DATA, 0, 1, b"hello"), request(1, fields, flags)].concat()
-    };
-    let section = "9113, 8.1";
-    attacks.refused("trailers that end nothing", section, &trailers(&[(b"x-a", b"1")], 0)).await;
-    // They belong to no trailers; what is left without them is well-formed.
-    let line = ["POST http://books/t | | \"hello\""];
-    for (name, value) in [(&b":path"[..], &b"/u"[..]), (b":method", b"GET"), (b":status", b"200")] {
-        let name_of = format!("{} in trailers", name.escape_ascii());
-        let bytes = trailers(&[(name, value)], END_STREAM);
-        attacks.refused_or(&name_of, section, &bytes, &line).await;
-    }
-    for (name, value) in [
-        (&b"connection"[..], &b"close"[..]),
-        (b"transfer-encoding", b"chunked"),
-        (b"X-A", b"1"),
-        (b"x-a", b"1\r\n"),
-    ] {
-        let name_of = format!("{} in trailers", name.escape_ascii());
-        attacks.refused(&name_of, "9113, 8.2", &trailers(&[(name, value)], END_STREAM)).await;
-    }
-    attacks.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_breaks_the_protocol_ends() {
-    const FLOW_CONTROL: u32 = 3;
-    const FRAME_SIZE: u32 = 6;
-    const COMPRESSION: u32 = 9;
-    let mut attacks = Attacks::start().await;
-    let open = request(1, &GET, 0);
-    let after = |bytes: Vec<u8>| [open.clone(), bytes].concat();
-    let block = literals(&GET);
-    let fresh: Vec<(&str, &str, Vec<u8>, u32)> = vec![
-        ("a frame that is too large", "4.2", frame(DATA, 0, 1, &vec![0; 16_385]), FRAME_SIZE),
-        ("an even stream", "5.1.1", request(2, &GET, END_STREAM), PROTOCOL),
-        ("HEADERS on stream 0", "6.2", request(0, &GET, END_STREAM), PROTOCOL),
-        ("DATA on stream 0", "6.1", frame(DATA, 0, 0, b"a"), PROTOCOL),
-        ("DATA on an idle stream", "5.1", frame(DATA, 0, 1, b"a"), PROTOCOL),
-        ("RST_STREAM on an idle stream", "6.4", frame(RST_STREAM, 0, 1, &[0; 4]), PROTOCOL),
-        ("RST_STREAM on stream 0", "6.4", frame(RST_STREAM, 0, 0, &[0; 4]), PROTOCOL),
-        ("RST_STREAM too short", "6.4", after(frame(RST_STREAM, 0, 1, &[0; 3])), FRAME_SIZE),
-        (
-            "WINDOW_UPDATE on an idle stream",
-            "5.1",
-            frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
-            PROTOCOL,
-        ),
-        ("WINDOW_UPDATE of 0", "6.9", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), PROTOCOL),
-        ("WINDOW_UPDATE too short", "6.9", frame(WINDOW_UPDATE, 0, 0, &[0; 3]), FRAME_SIZE),
-        (
-            "a window beyond 2^31",
-            "6.9.1",
-            frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
-            FLOW_CONTROL,
-        ),
-        ("SETTINGS on a stream", "6.5", frame(SETTINGS, 0, 1, &[]), PROTOCOL),
-        ("SETTINGS of an odd length", "6.5", frame(SETTINGS, 0, 0, &[0; 5]), FRAME_SIZE),
-        (
-            "an acknowledgement with settings",
-            "6.5",
-            frame(SETTINGS, END_STREAM, 0, &[0; 6]),
-            FRAME_SIZE,
-        ),
-        ("ENABLE_PUSH of 2", "6.5.2", frame(SETTINGS, 0, 0, &payload_of(&[(2, 2)])), PROTOCOL),
-        (
-            "an initial window beyond 2^31",
-            "6.5.2",
-            frame(SETTINGS, 0, 0, &payload_of(&[(4, 1 << 31)])),
-            FLOW_CONTROL,
-        ),
-        ("MAX_FRAME_SIZE of 1", "6.5.2", frame(SETTINGS, 0, 0, &payload_of(&[(5, 1)])), PROTOCOL),
-        (
-            "MAX_FRAME_SIZE of 2^24",
-            "6.5.2",
-            frame(SETTINGS, 0, 0, &payload_of(&[(5, 1 << 24)])),
-            PROTOCOL,
-        ),
-        ("PING on a stream", "6.7", frame(PING, 0, 1, &[0; 8]), PROTOCOL),
-        ("PING too short", "6.7", frame(PING, 0, 0, &[0; 7]), FRAME_SIZE),
-        ("GOAWAY on a stream", "6.8", frame(GOAWAY, 0, 1, &[0; 8]), PROTOCOL),
-        ("PRIORITY on stream 0", "6.3", frame(PRIORITY, 0, 0, &[0; 5]), PROTOCOL),
-        (
-            "PUSH_PROMISE from a client",
-            "8.4",
-            frame(PUSH_PROMISE, END_HEADERS, 1, &[0; 4]),
-            PROTOCOL,
-        ),
-        ("CONTINUATION of nothing", "6.10", frame(CONTINUATION, END_HEADERS, 1, &block), PROTOCOL),
-        (
-            "padding beyond the frame",
-            "6.2",
-            frame(HEADERS, PADDED | END_HEADERS, 1, &[255, 0]),
-            PROTOCOL,
-        ),
-        (
-            "an index beyond the tables",
-            "7541, 2.3.3",
-            frame(HEADERS, END_HEADERS, 1, &[0xff, 0x7f]),
-            COMPRESSION,
-        ),
-        ("index 0", "7541, 6.1", frame(HEADERS, END_HEADERS, 1, &[0x80]), COMPRESSION),
-        (
-            "a table beyond its limit",
-            "7541, 6.3",
-            frame(HEADERS, END_HEADERS, 1, &[0x3f, 0xff, 0xff, 0x7f]),
-            COMPRESSION,
-        ),
-        (
-            "a string beyond the block",
-            "7541, 5.2",
-            frame(HEADERS, END_HEADERS, 1, &[0, 5, b'a']),
-            COMPRESSION,
-        ),
-    ];
-    for (name, section, bytes, code) in fresh {
-        attacks.ends(name, section, &bytes, code).await;
-    }
-    let first = frame(HEADERS, END_STREAM, 1, &block[..10]);
-    for (name, next) in [
-        ("DATA within a head", frame(DATA, 0, 1, b"a")),
-        ("PING within a head", frame(PING, 0, 0, &[0; 8])),
-        ("another stream within a head", request(3, &GET, END_STREAM)),
-        ("another stream's CONTINUATION", frame(CONTINUATION, END_HEADERS, 3, &block[10..])),
-    ] {
-        attacks.ends(name, "6.2 and 6.10", &[first.clone(), next].concat(), PROTOCOL).await;
-    }
-    let lower = [request(5, &SENTINEL, END_STREAM), request(3, &GET, END_STREAM)].concat();
-    attacks.ends("a stream below the last", "5.1.1", &lower, PROTOCOL).await;
-    let ended = [request(1, &SENTINEL, END_STREAM), frame(DATA, 0, 1, b"a")].concat();
-    // The answer may come first.
-    let line = ["GET http://books/sentinel | | \"\""];
-    attacks.refused_or("DATA behind the end", "9113, 5.1", &ended, &line).await;
-    let unknown = [frame(0x42, 0xff, 0, b"anything"), request(1, &GET, END_STREAM)].concat();
-    let line = ["GET http://books/t | | \"\""];
-    attacks.accepted("an unknown frame", "9113, 4.1", &unknown, &line).await;
-    let pieces = [
-        first,
-        frame(CONTINUATION, 0, 1, &block[10..20]),
-        frame(CONTINUATION, END_HEADERS, 1, &block[20..]),
-    ];
-    attacks.accepted("a head in pieces", "9113, 6.10", &pieces.concat(), &line).await;
     attacks.finish().await;
 }

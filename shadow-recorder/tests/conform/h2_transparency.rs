@@ -1,53 +1,48 @@
-//! HTTP/2 with prior knowledge (RFC 9113), played straight against the origin and through the recorder.
+//! HTTP/2 with prior knowledge (RFC 9113), played straight against the origin and through the recorder: messages.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
-use h2::Reason;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::group::{nothing_dropped, report};
-use crate::h2_peer::{Client, Lines, Origin, answered, large, send};
+use crate::h2_peer::{Client, Lines, Origin, answered, send};
 use crate::harness::Sidecar;
 use crate::wire::LATE;
 
-/// What a client does, and what it sees.
-type Play = fn(Way) -> BoxFuture<'static, Lines>;
-
 /// The way to the origin, straight or through the recorder.
-struct Way {
-    to: SocketAddr,
-    progress: Arc<Semaphore>,
+pub(crate) struct Way {
+    pub(crate) to: SocketAddr,
+    pub(crate) progress: Arc<Semaphore>,
 }
 
 impl Way {
-    async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         Client::connect(self.to).await
     }
 
     /// Waits for the origin to have come to where it signals.
-    async fn progress(&self) {
+    pub(crate) async fn progress(&self) {
         timeout(LATE, self.progress.acquire()).await.unwrap().unwrap().forget();
     }
 }
 
-struct Group {
+pub(crate) struct Group {
     folder: TempDir,
-    sidecar: Sidecar,
-    origin: Origin,
+    pub(crate) sidecar: Sidecar,
+    pub(crate) origin: Origin,
     failures: Vec<String>,
-    exchanges: usize,
+    pub(crate) exchanges: usize,
 }
 
 impl Group {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let origin = Origin::start().await;
         let sidecar = Sidecar::start(folder.path(), origin.at, &[], "").await;
@@ -55,7 +50,13 @@ impl Group {
     }
 
     /// Plays both ways; the recorder must make no difference.
-    async fn same(&mut self, name: &str, section: &str, exchanges: usize, play: Play) {
+    pub(crate) async fn same(
+        &mut self,
+        name: &str,
+        section: &str,
+        exchanges: usize,
+        play: impl Fn(Way) -> BoxFuture<'static, Lines>,
+    ) {
         let way = |to| Way { to, progress: Arc::clone(&self.origin.progress) };
         let (straight, detour) = (way(self.origin.at), way(self.sidecar.clients));
         let direct = (play(straight).await, self.origin.seen(exchanges).await);
@@ -70,7 +71,7 @@ impl Group {
     }
 
     /// Stops: every exchange that reached the origin through the recorder was observed, and is recorded.
-    async fn finish(mut self) {
+    pub(crate) async fn finish(mut self) {
         if self.failures.is_empty() {
             let observed = "shadow_recorder_exchanges_observed_total";
             self.sidecar.until(observed, self.exchanges as u64).await;
@@ -85,13 +86,13 @@ impl Group {
     }
 }
 
-fn request(method: &str, path: &str) -> Request<()> {
+pub(crate) fn request(method: &str, path: &str) -> Request<()> {
     let uri = format!("http://books{path}");
     Request::builder().method(method).uri(uri).header("x-a", "1").body(()).unwrap()
 }
 
 /// Asks and reads the answer.
-async fn ask(
+pub(crate) async fn ask(
     client: &Client,
     asked: Request<()>,
     parts: Vec<Bytes>,
@@ -114,7 +115,7 @@ async fn ask(
     answer
 }
 
-async fn get(way: Way, path: &'static str) -> Lines {
+pub(crate) async fn get(way: Way, path: &'static str) -> Lines {
     let client = way.connect().await;
     ask(&client, request("GET", path), Vec::new(), None).await
 }
@@ -127,317 +128,92 @@ fn sums() -> HeaderMap {
     trailers
 }
 
+/// One exchange: method, path, fields, the parts of the body, trailers.
+type Asked = (&'static str, &'static str, Vec<(&'static str, Vec<u8>)>, Vec<&'static [u8]>, bool);
+
+/// Plays exchanges of a connection each.
+async fn play_each(group: &mut Group, exchanges: Vec<(&str, &str, Asked)>) {
+    for (name, section, asked) in exchanges {
+        let (method, path, fields, parts, trailers) = asked;
+        let play = |way: Way| {
+            let mut asked = request(method, path);
+            for (name, value) in &fields {
+                asked.headers_mut().append(*name, HeaderValue::from_bytes(value).unwrap());
+            }
+            let parts = parts.iter().map(|part| Bytes::from_static(part)).collect();
+            let trailers = trailers.then(sums);
+            async move { ask(&way.connect().await, asked, parts, trailers).await }.boxed()
+        };
+        group.same(name, section, 1, play).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_pass_as_they_are() {
     let mut group = Group::start().await;
-    group.same("GET", "9113, 8.1", 1, |way| get(way, "/echo/a%2Fb?q=%20|").boxed()).await;
-    group
-        .same("HEAD", "9110, 9.3.2", 1, |way| {
-            async move {
-                ask(&way.connect().await, request("HEAD", "/status/200"), Vec::new(), None).await
-            }
-            .boxed()
-        })
-        .await;
-    group.same("204", "9110, 15.3.5", 1, |way| get(way, "/status/204").boxed()).await;
-    group.same("304", "9110, 15.4.5", 1, |way| get(way, "/status/304").boxed()).await;
-    group
-        .same("POST in parts", "9113, 8.1", 1, |way| {
-            async move {
-                let parts = vec![Bytes::from_static(b"hel"), Bytes::from_static(b"lo")];
-                ask(&way.connect().await, request("POST", "/echo"), parts, None).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("an empty body", "9113, 8.1", 1, |way| {
-            async move {
-                ask(&way.connect().await, request("POST", "/echo"), vec![Bytes::new()], None).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("a length", "9113, 8.1.1", 1, |way| {
-            async move {
-                let mut asked = request("POST", "/echo");
-                asked.headers_mut().insert("content-length", HeaderValue::from_static("5"));
-                ask(&way.connect().await, asked, vec![Bytes::from_static(b"hello")], None).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("trailers both ways", "9113, 8.1", 1, |way| {
-            async move {
-                let parts = vec![Bytes::from_static(b"hello")];
-                ask(&way.connect().await, request("POST", "/echo"), parts, Some(sums())).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("trailers without a body", "9113, 8.1", 1, |way| {
-            async move {
-                ask(&way.connect().await, request("POST", "/echo"), Vec::new(), Some(sums())).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("gRPC", "9113, 8.1", 1, |way| {
-            async move {
-                let mut asked = request("POST", "/grpc/Method");
-                asked.headers_mut().insert("te", HeaderValue::from_static("trailers"));
-                asked
-                    .headers_mut()
-                    .insert("content-type", HeaderValue::from_static("application/grpc"));
-                ask(&way.connect().await, asked, vec![Bytes::from_static(b"\0\0\0\0\x01a")], None)
-                    .await
-            }
-            .boxed()
-        })
-        .await;
-    group.same("trailers only", "9113, 8.1", 1, |way| get(way, "/trailers-only").boxed()).await;
-    group.same("103", "9113, 8.1", 1, |way| get(way, "/hints").boxed()).await;
-    group
-        .same("100", "9110, 10.1.1", 1, |way| {
-            async move {
-                let mut asked = request("POST", "/continue");
-                asked.headers_mut().insert("expect", HeaderValue::from_static("100-continue"));
-                ask(&way.connect().await, asked, vec![Bytes::from_static(b"hello")], None).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("cookies in pieces", "9113, 8.2.3", 1, |way| {
-            async move {
-                let mut asked = request("GET", "/echo");
-                for crumb in ["a=1", "b=2", "c=3"] {
-                    asked.headers_mut().append("cookie", HeaderValue::from_static(crumb));
-                }
-                asked.headers_mut().insert("x-high", HeaderValue::from_bytes(b"\x80\xff").unwrap());
-                asked
-                    .headers_mut()
-                    .insert("x-long", HeaderValue::from_str(&"v".repeat(8000)).unwrap());
-                asked.headers_mut().insert("authorization", HeaderValue::from_static("Bearer x"));
-                ask(&way.connect().await, asked, Vec::new(), None).await
-            }
-            .boxed()
-        })
-        .await;
+    let none = Vec::new;
+    let section = "9113, 8.1";
+    let odd = vec![
+        ("cookie", b"a=1".to_vec()),
+        ("cookie", b"b=2".to_vec()),
+        ("x-high", b"\x80\xff".to_vec()),
+        ("x-long", vec![b'v'; 8000]),
+        ("authorization", b"Bearer x".to_vec()),
+    ];
+    let hello: &[u8] = b"hello";
+    play_each(
+        &mut group,
+        vec![
+            ("GET", section, ("GET", "/echo/a%2Fb?q=%20|", none(), vec![], false)),
+            ("HEAD", "9110, 9.3.2", ("HEAD", "/status/200", none(), vec![], false)),
+            ("204", "9110, 15.3.5", ("GET", "/status/204", none(), vec![], false)),
+            ("304", "9110, 15.4.5", ("GET", "/status/304", none(), vec![], false)),
+            ("in parts", section, ("POST", "/echo", none(), vec![b"hel", b"lo"], false)),
+            ("an empty body", section, ("POST", "/echo", none(), vec![b""], false)),
+            (
+                "a length",
+                "9113, 8.1.1",
+                ("POST", "/echo", vec![("content-length", b"5".to_vec())], vec![hello], false),
+            ),
+            ("odd fields", "9113, 8.2", ("GET", "/echo", odd, vec![], false)),
+        ],
+    )
+    .await;
     group.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_flow_side_by_side() {
+async fn trailers_pass_as_they_are() {
     let mut group = Group::start().await;
-    let section = "9113, 5";
-    group.same("a large answer", section, 1, |way| get(way, "/large").boxed()).await;
-    group
-        .same("a large request and its echo", section, 1, |way| {
-            async move {
-                ask(&way.connect().await, request("POST", "/echo"), vec![large()], None).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("50 at once", section, 50, |way| {
-            async move {
-                let client = way.connect().await;
-                let all = (0..50).map(|number| {
-                    let body = vec![Bytes::from(vec![b'x'; 1000 * number])];
-                    ask(&client, request("POST", "/echo"), body, None)
-                });
-                join_all(all).await.concat()
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("one after another", section, 5, |way| {
-            async move {
-                let client = way.connect().await;
-                let mut lines = Vec::new();
-                for _ in 0..5 {
-                    lines.extend(ask(&client, request("GET", "/echo"), Vec::new(), None).await);
-                }
-                lines
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("ping-pong within one exchange", "9113, 8.1", 1, |way| {
-            async move {
-                let client = way.connect().await;
-                let (answer, mut sending) =
-                    client.begin(request("POST", "/stream"), false).await.unwrap();
-                let mut body = timeout(LATE, answer).await.unwrap().unwrap().into_body();
-                let mut lines = Vec::new();
-                for word in ["one", "two", "three"] {
-                    send(&mut sending, word.into(), false).await.unwrap();
-                    let data = timeout(LATE, body.data()).await.unwrap().unwrap().unwrap();
-                    body.flow_control().release_capacity(data.len()).unwrap();
-                    lines.push(crate::script::shown(&data));
-                }
-                send(&mut sending, Bytes::new(), true).await.unwrap();
-                let end = timeout(LATE, body.data()).await.unwrap();
-                lines.push(format!(
-                    "end {}",
-                    end.is_none_or(|data| data.is_ok_and(|data| data.is_empty()))
-                ));
-                lines
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("an answer unread holds up no other", section, 2, |way| {
-            async move {
-                let client = way.connect().await;
-                let (unread, _sending) =
-                    client.begin(request("GET", "/large"), true).await.unwrap();
-                let unread = timeout(LATE, unread).await.unwrap().unwrap();
-                let mut lines = ask(&client, request("GET", "/echo"), Vec::new(), None).await;
-                let mut body = unread.into_body();
-                let read = timeout(LATE, crate::h2_peer::read(&mut body, &mut lines)).await;
-                lines.push(format!("{}", read.is_ok_and(|read| read.is_ok())));
-                lines
-            }
-            .boxed()
-        })
-        .await;
+    let section = "9113, 8.1";
+    let grpc =
+        || vec![("te", b"trailers".to_vec()), ("content-type", b"application/grpc".to_vec())];
+    let message: &[u8] = b"\0\0\0\0\x01a";
+    play_each(
+        &mut group,
+        vec![
+            ("both ways", section, ("POST", "/echo", Vec::new(), vec![b"hello"], true)),
+            ("without a body", section, ("POST", "/echo", Vec::new(), vec![], true)),
+            ("gRPC", section, ("POST", "/grpc/Method", grpc(), vec![message], false)),
+            ("trailers only", section, ("POST", "/trailers-only", grpc(), vec![message], false)),
+        ],
+    )
+    .await;
     group.finish().await;
 }
 
+/// A proxy forwards interim answers (RFC 9110, section 15.2: it must).
 #[tokio::test(flavor = "multi_thread")]
-async fn resets_pass_with_their_code() {
+async fn interim_answers_pass_as_they_are() {
     let mut group = Group::start().await;
-    let section = "9113, 5.4.2 and 7";
-    group.same("CANCEL", section, 1, |way| get(way, "/reset/8").boxed()).await;
-    group.same("REFUSED_STREAM", section, 1, |way| get(way, "/reset/7").boxed()).await;
-    group.same("INTERNAL_ERROR", section, 1, |way| get(way, "/reset/2").boxed()).await;
-    group.same("ENHANCE_YOUR_CALM", section, 1, |way| get(way, "/reset/11").boxed()).await;
-    group.same("within the answer", section, 1, |way| get(way, "/half/8").boxed()).await;
-    group.same("within the answer", section, 1, |way| get(way, "/half/2").boxed()).await;
-    group
-        .same("a reset leaves the connection", section, 2, |way| {
-            async move {
-                let client = way.connect().await;
-                let mut lines = ask(&client, request("GET", "/reset/8"), Vec::new(), None).await;
-                lines.extend(ask(&client, request("GET", "/echo"), Vec::new(), None).await);
-                lines
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("by the client, before the answer", section, 2, |way| {
-            by_client(way, "/wait", Reason::CANCEL).boxed()
-        })
-        .await;
-    group
-        .same("by the client, another code", section, 2, |way| {
-            by_client(way, "/wait/any", Reason::INTERNAL_ERROR).boxed()
-        })
-        .await;
-    group
-        .same("by the client, within its body", section, 1, |way| {
-            async move {
-                let client = way.connect().await;
-                let (answer, mut sending) =
-                    client.begin(request("POST", "/progress"), false).await.unwrap();
-                send(&mut sending, Bytes::from_static(b"half"), false).await.unwrap();
-                // The origin has what was sent, or the reset overtakes it.
-                way.progress().await;
-                sending.send_reset(Reason::CANCEL);
-                answered(answer).await
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("the client's connection ends", "9113, 5.4.1", 1, |way| {
-            async move {
-                let client = way.connect().await;
-                let (answer, _) = client.begin(request("GET", "/wait/any"), true).await.unwrap();
-                way.progress().await;
-                drop((answer, client));
-                Vec::new()
-            }
-            .boxed()
-        })
-        .await;
-    group.finish().await;
-}
-
-async fn by_client(way: Way, path: &str, reason: Reason) -> Lines {
-    let client = way.connect().await;
-    let (answer, mut sending) = client.begin(request("POST", path), false).await.unwrap();
-    way.progress().await;
-    sending.send_reset(reason);
-    let mut lines = answered(answer).await;
-    lines.extend(ask(&client, request("GET", "/trailers-only"), Vec::new(), None).await);
-    lines
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_origin_that_goes_away_is_gone_for_the_client() {
-    let mut group = Group::start().await;
-    let section = "9113, 6.8";
-    group
-        .same("GOAWAY after the answer", section, 1, |way| {
-            async move {
-                let client = way.connect().await;
-                let mut lines = ask(&client, request("GET", "/goaway"), Vec::new(), None).await;
-                let ended = timeout(LATE, client.ended.notified()).await;
-                lines.push(if ended.is_ok() { "the connection ends" } else { "late" }.to_owned());
-                lines
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("the connection ends without an answer", "9113, 5.4.1", 1, |way| {
-            async move {
-                let lines = get(way, "/close").await;
-                // Which error an end without an answer is, is not said anywhere.
-                vec![format!("an error: {}", lines.len() == 1 && !lines[0].starts_with("answer"))]
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("an early refusal", "9113, 8.1", 1, |way| {
-            async move {
-                let parts = vec![Bytes::from_static(b"hello")];
-                ask(&way.connect().await, request("POST", "/early"), parts, None).await
-            }
-            .boxed()
-        })
-        .await;
-    group.finish().await;
-}
-
-/// A request that waits for a timer is answered all the same, some seconds later.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_connection_waits_for_no_timer() {
-    let mut group = Group::start().await;
-    let twenty = async {
-        for _ in 0..20 {
-            let way =
-                Way { to: group.sidecar.clients, progress: Arc::clone(&group.origin.progress) };
-            assert_eq!(get(way, "/trailers-only").await.last().unwrap(), "whole");
-        }
-    };
-    // Twenty answers take 50 ms; a loaded machine has two hundred times that.
-    let in_time = timeout(Duration::from_secs(10), twenty).await.is_ok();
-    assert!(in_time, "twenty connections with a request each took more than 10 s");
-    group.origin.seen(20).await;
-    group.exchanges = 20;
+    let expect = vec![("expect", b"100-continue".to_vec())];
+    play_each(
+        &mut group,
+        vec![
+            ("103", "9110, 15.2", ("GET", "/hints", Vec::new(), vec![], false)),
+            ("100", "9110, 10.1.1", ("POST", "/continue", expect, vec![b"hello"], false)),
+        ],
+    )
+    .await;
     group.finish().await;
 }

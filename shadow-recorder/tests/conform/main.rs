@@ -38,11 +38,13 @@ mod smuggling_head;
 mod bad_answers;
 // Well-behaved HTTP/2 peers.
 mod h2_peer;
-// HTTP/2 passes as it is.
+// HTTP/2 passes as it is: messages, then streams and their ends.
 mod h2_transparency;
+mod h2_streams;
 // HTTP/2 frames made by hand, and what no peer may accept of them.
 mod frames;
 mod h2_attacks;
+mod h2_protocol;
 mod h2_bad_answers;
 // Clients that take their time.
 mod slow;

@@ -140,13 +140,13 @@ impl Wire {
         let sending = async {
             while !bytes.is_empty() {
                 tokio::select! {
-                    sent = writer.write(bytes) => match sent {
-                        Ok(count) => bytes = &bytes[count..],
-                        Err(_) => {
+                    sent = writer.write(bytes) => {
+                        let Ok(count) = sent else {
                             *is_broken = true;
                             break;
-                        }
-                    },
+                        };
+                        bytes = &bytes[count..];
+                    }
                     read = reader.read_buf(unread), if stop.is_none() => {
                         note(&read, stop, waiting);
                     }
