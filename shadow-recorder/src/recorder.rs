@@ -20,8 +20,8 @@ use crate::admin::Admin;
 use crate::background::{Background, Reports};
 use crate::batch::Naming;
 use crate::capture::{Capture, Event, Limits};
-use crate::config::recorder::Upstream;
 use crate::config::sidecar::Config;
+use crate::config::upstream::Upstream;
 use crate::hand_over::{Giver, Offer};
 use crate::key_reader::KeyReader;
 use crate::listeners::{Door, ListenError, Listeners, Passed, Way};
@@ -379,7 +379,7 @@ fn naming(config: &Config) -> Naming {
 }
 
 fn header(config: &Config, boot: &str) -> Header {
-    let address = |origin: &crate::config::recorder::Origin| {
+    let address = |origin: &crate::config::upstream::Origin| {
         let (host, port) = origin.host_port();
         format!("{host}:{port}")
     };
