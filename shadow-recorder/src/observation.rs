@@ -339,6 +339,7 @@ mod tests {
             (&["gzip", "chunked"], &transferred, true, "zstd, gzip"),
             (&["chunked"], &transferred, false, "zstd"),
             (&["compress, chunked"], &content, false, "zstd, compress"),
+            (&["gzip", "compress, chunked"], &content, false, "zstd, gzip, compress"),
         ] {
             for body in stored(transfer, wire.clone()).await {
                 let expected = text.then_some("{\"amount\":1.10}");
