@@ -17,12 +17,13 @@ use tower::Service;
 
 use crate::hop_by_hop;
 use crate::link::{End, Link, Tunnel};
+use crate::owed::Owed;
 use crate::pinned::{NoAnswer, Pinned, Sending};
 use crate::sent::Sent;
 use crate::tee::Tee;
 
 /// An answer that streams, or the proxy's own.
-pub(crate) type Answer = Either<Incoming, Full<Bytes>>;
+pub(crate) type Answer = Either<Owed, Full<Bytes>>;
 
 /// Marks an answer that the proxy gave in the place of a service that gave none.
 #[derive(Clone, Copy, Debug)]
@@ -103,14 +104,14 @@ impl Forwarding {
             (Some(client), true) => {
                 let service = End::Upgraded(hyper::upgrade::on(&mut response));
                 self.link.upgrade(Tunnel { client, service });
-                response.map(Either::Left)
+                Owed::of(response).map(Either::Left)
             }
             // Nobody asked for another protocol, or for other codings than `chunked`.
             (None, true) => own_answer(StatusCode::BAD_GATEWAY),
             (_, false) if !is_plainly_framed(&response) => own_answer(StatusCode::BAD_GATEWAY),
             (_, false) => {
                 frame_once(response.headers_mut());
-                response.map(Either::Left)
+                Owed::of(response).map(Either::Left)
             }
         }
     }

@@ -56,6 +56,7 @@ pub mod sampling;
 mod switch;
 mod hop_by_hop;
 mod forward;
+mod owed;
 mod sent;
 mod pinned;
 mod tls;

@@ -201,19 +201,3 @@ async fn trailers_pass_as_they_are() {
     .await;
     group.finish().await;
 }
-
-/// A proxy forwards interim answers (RFC 9110, section 15.2: it must).
-#[tokio::test(flavor = "multi_thread")]
-async fn interim_answers_pass_as_they_are() {
-    let mut group = Group::start().await;
-    let expect = vec![("expect", b"100-continue".to_vec())];
-    play_each(
-        &mut group,
-        vec![
-            ("103", "9110, 15.2", ("GET", "/hints", Vec::new(), vec![], false)),
-            ("100", "9110, 10.1.1", ("POST", "/continue", expect, vec![b"hello"], false)),
-        ],
-    )
-    .await;
-    group.finish().await;
-}
