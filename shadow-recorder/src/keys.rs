@@ -78,6 +78,12 @@ impl Keys {
         holders.is_empty() && *unread == 0 && calls == 0
     }
 
+    /// Returns whether a call waits.
+    #[cfg(test)]
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Notes the key of an open exchange.
     pub(crate) fn enter(&mut self, exchange: u128, key: OwnKey, opened: u64) {
         match key {

@@ -210,7 +210,8 @@ async fn what_is_sampled_out_may_still_call_at_a_stop() {
     // Beyond the moment for requests that are still on their way.
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
     gate.add_permits(1);
-    assert_eq!(answers.recv().await.unwrap(), "posted");
+    let answer = tokio::time::timeout(DEADLINE, answers.recv()).await.expect("the call is served");
+    assert_eq!(answer.unwrap(), "posted");
     assert!(sidecar.ended().await.success());
     let stored = Stored::read(folder.path());
     assert_eq!((stored.exchanges.len(), stored.ambient.len()), (0, 0));
