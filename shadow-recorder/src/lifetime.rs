@@ -77,6 +77,12 @@ impl Lifetime {
         self.pulse.say(CUT);
     }
 
+    /// Ends it: from now on answers say that they are the last.
+    pub(crate) fn end(&self) {
+        self.pulse.say(STOPPING);
+        self.stop.cancel();
+    }
+
     /// Is ready when connections are to end.
     pub(crate) async fn ending(&self) {
         self.stop.cancelled().await;

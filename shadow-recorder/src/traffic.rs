@@ -75,10 +75,10 @@ impl Traffic {
     ) -> u64 {
         let Self { inbound, egress } = self;
         let until = Instant::now() + config.recorder.grace;
-        inbound.stop.cancel();
+        inbound.end();
         inbound.tasks.close();
         let stop_egress = || {
-            egress.stop.cancel();
+            egress.end();
             egress.tasks.close();
         };
         if is_handed_over {
