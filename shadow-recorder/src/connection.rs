@@ -100,6 +100,10 @@ impl<S: Inner> Connection<S> {
         poll_fn(|context| {
             relays.run(context);
             loop {
+                let outlook = watch.look(lifetime, &link, context);
+                if outlook == Outlook::Over {
+                    return Poll::Ready(());
+                }
                 let idle_end =
                     relays.service().is_some_and(|mut context| drivers.poll(&mut context))
                         && !link.is_busy();
@@ -122,10 +126,6 @@ impl<S: Inner> Connection<S> {
                 has_ended |= ends;
                 if ends {
                     relays.wake_service();
-                }
-                let outlook = watch.look(lifetime, &link, context);
-                if outlook == Outlook::Over {
-                    return Poll::Ready(());
                 }
                 // A connection that the service ended between two requests ends for the client as well, unless the next is here.
                 if outlook == Outlook::Ends || idle_end && !link.is_busy() {

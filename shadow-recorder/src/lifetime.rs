@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,7 +67,7 @@ impl Lifetime {
             self.pulse.say(beat);
         }
         beat = STOPPING;
-        let mut quiet = tokio::time::interval(QUIET);
+        let mut quiet = interval_at(Instant::now() + QUIET, QUIET);
         loop {
             tokio::select! {
                 _ = quiet.tick() => beat += 1,
