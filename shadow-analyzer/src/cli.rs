@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
-use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
 use shadow_replayer::cli::{INTERNAL, USAGE};
 use shadow_replayer::plan::Range;

@@ -50,7 +50,7 @@ impl Capture {
     pub(crate) fn attribute(
         &self,
         upstream: &Arc<str>,
-        context: &Context,
+        context: Context,
         key: CallKey,
         started: Instant,
     ) -> Option<Ticket> {

@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
 use crate::registry::{Call, Closed};
 use crate::segment::{Calls, FRAME_BYTES_MAX, Line};
+use crate::totals::spanning;
 
 /// A frame is written at this size even before its time: 8 MiB, an eighth of what a reader accepts.
 pub(crate) const FRAME_BYTES: usize = 8 << 20;
@@ -47,6 +48,8 @@ pub(crate) enum Of {
 pub(crate) struct Batch {
     pub(crate) lines: Vec<Box<RawValue>>,
     pub(crate) received: Vec<Timestamp>,
+    /// The first and the last of them.
+    pub(crate) span: Option<(Timestamp, Timestamp)>,
     /// The calls among the lines, each under its attribution.
     pub(crate) calls: Calls,
     pub(crate) ambient: u64,
@@ -60,6 +63,7 @@ impl Batch {
         match ready.of {
             Of::Exchange { received_at, calls } => {
                 self.received.push(received_at);
+                self.span = Some(spanning(self.span, received_at));
                 self.calls.attributed += calls;
             }
             Of::Ambient(attribution) => {

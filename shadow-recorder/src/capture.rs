@@ -223,7 +223,7 @@ impl Capture {
     /// Counts an exchange, or a call with the exchange it belongs to, that a failure of the recorder itself cost.
     pub(crate) fn lost(&self, ticket: &Ticket) {
         self.give_up(ticket, Reason::Panic);
-        if let Ticket::Exchange(id) | Ticket::Call { exchange: id, .. } = ticket {
+        if let Ticket::Exchange(id) = ticket {
             // Its end may never be reported.
             self.registry().linger(*id, Instant::now() + self.limits.linger);
         }

@@ -12,6 +12,7 @@ use toml_span::value::{Table as TomlTable, Value, ValueInner};
 pub mod egress;
 pub mod recorder;
 pub mod sidecar;
+pub mod upstream;
 mod business_key;
 mod sampling;
 mod table;

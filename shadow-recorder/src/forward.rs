@@ -1,11 +1,10 @@
 //! The inmost service of both stacks: sends a request to where it belongs and returns the answer as it comes.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::header::{
     CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
@@ -13,11 +12,12 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tower::Service;
 
 use crate::hop_by_hop;
 use crate::link::{End, Link, Tunnel};
-use crate::pinned::{NoAnswer, Pinned};
+use crate::pinned::{NoAnswer, Pinned, Sending};
 use crate::sent::Sent;
 use crate::tee::Tee;
 
@@ -38,77 +38,87 @@ pub(crate) enum Host {
 }
 
 /// Sends requests to one peer and nowhere else, whatever their target says.
-#[derive(Clone)]
-pub(crate) struct Forward(Arc<Inner>);
-
-struct Inner {
-    pinned: Pinned<Tee<Incoming>>,
+pub(crate) struct Forward {
+    pinned: Arc<Pinned<Tee<Incoming>>>,
     link: Arc<Link>,
     host: Host,
-}
-
-impl Forward {
-    pub(crate) fn new(pinned: Pinned<Tee<Incoming>>, link: Arc<Link>, host: Host) -> Self {
-        Self(Arc::new(Inner { pinned, link, host }))
-    }
 }
 
 impl Service<Request<Tee<Incoming>>> for Forward {
     type Response = Response<Answer>;
     type Error = NoAnswer;
-    type Future = BoxFuture<'static, Result<Response<Answer>, NoAnswer>>;
+    type Future = Forwarding;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Tee<Incoming>>) -> Self::Future {
-        let inner = Arc::clone(&self.0);
-        async move { inner.answer(request).await }.boxed()
-    }
-}
-
-impl Inner {
-    async fn answer(
-        &self,
-        mut request: Request<Tee<Incoming>>,
-    ) -> Result<Response<Answer>, NoAnswer> {
+    fn call(&mut self, mut request: Request<Tee<Incoming>>) -> Self::Future {
         address(&self.host, &mut request);
         self.pass_interim(&mut request);
         let upgrade = wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
         let request = request.map(|body| Sent::new(body, Arc::clone(&self.link)));
-        match self.pinned.send(request).await {
-            Ok(mut response) => match (upgrade, is_upgraded(&response)) {
-                (Some(client), true) => {
-                    let service = End::Upgraded(hyper::upgrade::on(&mut response));
-                    self.link.upgrade(Tunnel { client, service });
-                    Ok(response.map(Either::Left))
-                }
-                // Nobody asked for another protocol, or for other codings than `chunked`.
-                (None, true) => Ok(own_answer(StatusCode::BAD_GATEWAY)),
-                (_, false) if !is_plainly_framed(&response) => {
-                    Ok(own_answer(StatusCode::BAD_GATEWAY))
-                }
-                (_, false) => {
-                    frame_once(response.headers_mut());
-                    Ok(response.map(Either::Left))
-                }
-            },
-            Err(error) => self.unanswered(error).await,
-        }
+        let answer = self.pinned.send(request);
+        Forwarding { answer, upgrade, broken: None, link: Arc::clone(&self.link) }
     }
+}
 
-    async fn unanswered(&self, error: NoAnswer) -> Result<Response<Answer>, NoAnswer> {
+/// The answer to come, from the service or in its place.
+pub(crate) struct Forwarding {
+    answer: Sending,
+    upgrade: Option<OnUpgrade>,
+    broken: Option<NoAnswer>,
+    link: Arc<Link>,
+}
+
+impl Future for Forwarding {
+    type Output = Result<Response<Answer>, NoAnswer>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Err(error));
+        }
+        let error = match ready!(self.answer.as_mut().poll(context)) {
+            Ok(response) => return Poll::Ready(Ok(self.given(response))),
+            Err(error) => error,
+        };
         if let Some(status) = error.status() {
             // At this level because an outage of the service would flood the log; the counter is the alarm.
             tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "no answer");
-            return Ok(own_answer(status));
+            return Poll::Ready(Ok(own_answer(status)));
         }
         if self.link.has_interim() {
             // The client's connection ends with the error; what was said before is to be sent first.
-            tokio::task::yield_now().await;
+            self.broken = Some(error);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Err(error)
+        Poll::Ready(Err(error))
+    }
+}
+
+impl Forwarding {
+    fn given(&mut self, mut response: Response<Incoming>) -> Response<Answer> {
+        match (self.upgrade.take(), is_upgraded(&response)) {
+            (Some(client), true) => {
+                let service = End::Upgraded(hyper::upgrade::on(&mut response));
+                self.link.upgrade(Tunnel { client, service });
+                response.map(Either::Left)
+            }
+            // Nobody asked for another protocol, or for other codings than `chunked`.
+            (None, true) => own_answer(StatusCode::BAD_GATEWAY),
+            (_, false) if !is_plainly_framed(&response) => own_answer(StatusCode::BAD_GATEWAY),
+            (_, false) => {
+                frame_once(response.headers_mut());
+                response.map(Either::Left)
+            }
+        }
+    }
+}
+
+impl Forward {
+    pub(crate) fn new(pinned: Pinned<Tee<Incoming>>, link: Arc<Link>, host: Host) -> Self {
+        Self { pinned: Arc::new(pinned), link, host }
     }
 
     /// Passes interim answers on as they come, `100 Continue` among them (RFC 9110, section 15.2).
@@ -161,7 +171,7 @@ fn wants_upgrade<B>(request: &Request<B>) -> bool {
 
 /// Returns whether both sides left HTTP with this answer.
 fn is_upgraded(response: &Response<Incoming>) -> bool {
-    response.extensions().get::<hyper::upgrade::OnUpgrade>().is_some()
+    response.extensions().get::<OnUpgrade>().is_some()
 }
 
 /// States the length once: hyper accepts `5, 5`, and a length beside `chunked`, and would pass them on (RFC 9112, section 6.3).

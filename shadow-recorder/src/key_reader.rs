@@ -228,3 +228,6 @@ fn run(jobs: &Receiver<Job>) {
         job.run();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,26 @@
 //!
 //! # The data path
 //!
-//! A client's connection is accepted by `proxy`, with a deadline for each request's head. Each request passes three layers: `record` asks `sampling` whether the
-//! exchange is recorded, copies the head, names the exchange in the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the service.
-//! The answer comes back the same way, streaming. The service's own calls enter by an egress listener per upstream
-//! and pass the same three layers; there `record` asks `attribution` which open exchange the call belongs to. When both bodies have ended
-//! the `observation` reports to `capture`, which waits for late calls, closes the exchange and puts it into the writer's queue.
-//! The `writer`, a thread of its own, decodes bodies ([`grpc`] ones by their descriptors), writes lines, and syncs one frame per interval to the `spool`. A full or old
+//! A client's connection is accepted by `proxy` from one of the `listeners` and driven by `connection`: one task for it and for the
+//! connection to the service that belongs to it alone (`pinned`), whose halves meet in a `link`. Each request passes four layers:
+//! `front` refuses what no recipient may accept; `record` asks [`sampling`] whether the exchange is recorded, copies the head, names the
+//! exchange in the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the
+//! service. The answer comes back the same way, streaming; interim answers pass beside it, and an upgraded connection becomes a tunnel.
+//! The service's own calls enter by a listener per upstream, or by one for all (`egress`), and pass the same layers; there `record` asks
+//! `attribution` which open exchange the call belongs to. When both bodies have ended the `observation` reports to `capture`, which
+//! waits for late calls, closes the exchange and puts it into the writer's queue. The `writer`, a thread of its own, decodes bodies
+//! ([`grpc`] ones by their descriptors), writes lines, and syncs one frame per interval to the `spool`. A full or old
 //! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
+//!
+//! `proxy` and its layers run on the runtime of whoever calls [`Recorder::run`], by default one thread. The `writer` and the `log` have a
+//! thread each; `upload`, the `admin` listener and the closing of exchanges share another (`background`).
+//!
+//! # Stopping and restarting
+//!
+//! SIGTERM: [`listeners`](ListenError) close after what waits in them, answers say `connection: close`, what has begun is finished within
+//! `grace` (`traffic`), the queue is written, the last segment sealed and stored. A second signal ends all that at once and leaves the rest
+//! in the spool. Where sockets are passed to the recorder, or handed over to the next one, the port is never closed. Each start has
+//! its own files in the spool and a lock on them, so that two starts overlap without touching each other's.
 //!
 //! # Invariants
 //!
@@ -22,6 +35,7 @@
 //! - A call is attributed with certainty or kept as ambient; nothing is guessed. Calls of exchanges that are not recorded are counted.
 //! - A segment exists when its manifest does; committing it twice changes nothing.
 //! - A panic while recording costs the capture that panicked.
+//! - No thread that carries requests waits for a file or a log line.
 //! - Time, ids and randomness come from [`clock`] alone.
 
 pub mod config;

@@ -312,6 +312,11 @@ impl OpenDoor {
                 }
             }
         }
+        self.take_waiting(take);
+    }
+
+    /// Passes on what waits now.
+    fn take_waiting(&self, mut take: impl FnMut(TcpStream)) {
         // Not within tokio's budget for one turn: it would seem that nothing waits any more.
         while let Some(Ok(stream)) = unconstrained(self.accept()).now_or_never() {
             take(stream);

@@ -162,9 +162,12 @@ mod tests {
         let held = stuck.0.lock().unwrap();
         let thread = thread::spawn(move || write_lines(&received, &lost, false, &mut to));
         // One is with the thread, two wait, the rest is lost; when the thread takes the first is its own affair.
-        for n in 0..10 {
-            log.say(&n.to_string());
-        }
+        let (said, waited) = (log.clone(), channel());
+        thread::spawn(move || {
+            (0..10).for_each(|n| said.say(&n.to_string()));
+            waited.0.send(()).unwrap();
+        });
+        waited.1.recv_timeout(Duration::from_secs(10)).expect("nobody waits");
         let lost = log.lost.load(Ordering::Relaxed);
         assert!((7..=8).contains(&lost), "{lost}");
         drop(held);

@@ -3,6 +3,7 @@
 //! between two requests.
 
 use std::error::Error;
+use std::future::ready;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,7 +15,7 @@ use futures_util::future::{BoxFuture, Either};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -124,6 +125,9 @@ impl NoAnswer {
     }
 }
 
+/// An answer to come.
+pub(crate) type Sending = BoxFuture<'static, Result<Response<Incoming>, NoAnswer>>;
+
 /// The pinned connection.
 pub(crate) struct Pinned<B> {
     peer: Peer,
@@ -144,31 +148,52 @@ where
     }
 
     /// Sends a request, in the version of the client's.
-    pub(crate) async fn send(
-        &self,
-        request: Request<Sent<B>>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
+    // What happens for most requests is one small allocation: an `async fn` for all of it would be a state of some kilobytes, moved into its
+    // box each time.
+    pub(crate) fn send(self: &Arc<Self>, request: Request<Sent<B>>) -> Sending {
+        let pinned = Arc::clone(self);
         if request.version() == Version::HTTP_2 {
-            self.send_http2(request).await
-        } else {
-            self.send_http1(request).await
+            return async move { pinned.send_http2(request).await }.boxed();
+        }
+        match pinned.idle() {
+            Some(mut sender) if sender.is_ready() => {
+                let answer = sender.try_send_request(request);
+                async move {
+                    match answer.await {
+                        Ok(response) => Ok(pinned.keep(sender, response)),
+                        Err(failed) => pinned.send_again(failed).await,
+                    }
+                }
+                .boxed()
+            }
+            Some(sender) => async move { pinned.send_when_ready(sender, request).await }.boxed(),
+            None => async move { pinned.send_anew(request).await }.boxed(),
         }
     }
 
-    async fn send_http1(
-        &self,
-        mut request: Request<Sent<B>>,
+    async fn send_when_ready(
+        self: Arc<Self>,
+        mut sender: http1::SendRequest<Sent<B>>,
+        request: Request<Sent<B>>,
     ) -> Result<Response<Incoming>, NoAnswer> {
-        if let Some(mut sender) = self.idle().await {
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.keep(sender, response)),
-                // Not a byte of it was written, because the service had closed the connection before.
-                Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(NoAnswer::Broken(failed.into_error())),
-                },
-            }
+        if sender.ready().await.is_err() {
+            return self.send_anew(request).await;
         }
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(self.keep(sender, response)),
+            Err(failed) => self.send_again(failed).await,
+        }
+    }
+
+    /// Sends on a new connection what did not go out, because the service had closed the one before.
+    fn send_again(self: Arc<Self>, mut failed: TrySendError<Request<Sent<B>>>) -> Sending {
+        match failed.take_message() {
+            Some(unsent) => async move { self.send_anew(unsent).await }.boxed(),
+            None => ready(Err(NoAnswer::Broken(failed.into_error()))).boxed(),
+        }
+    }
+
+    async fn send_anew(&self, request: Request<Sent<B>>) -> Result<Response<Incoming>, NoAnswer> {
         let mut sender = match self.connect(false).await? {
             Either::Left(plain) => self.begin_http1(plain).await?,
             Either::Right(tls) => self.begin_http1(tls).await?,
@@ -211,15 +236,12 @@ where
     }
 
     /// Returns the connection of the request before, if it can take another.
-    async fn idle(&self) -> Option<http1::SendRequest<Sent<B>>> {
-        let mut sender = self.http1.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    fn idle(&self) -> Option<http1::SendRequest<Sent<B>>> {
+        let sender = self.http1.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         // One that was half-closed for the request before takes no other.
-        if self.pair.link.client_ended.load(Relaxed)
-            || self.pair.link.request_broke_off.load(Relaxed)
-        {
-            return None;
-        }
-        sender.ready().await.is_ok().then_some(sender)
+        let link = &self.pair.link;
+        let is_spent = link.client_ended.load(Relaxed) || link.request_broke_off.load(Relaxed);
+        (!is_spent).then_some(sender)
     }
 
     fn keep(

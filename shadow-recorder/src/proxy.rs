@@ -9,7 +9,8 @@ use tower::layer::layer_fn;
 
 use crate::account::Reason;
 use crate::capture::Capture;
-use crate::config::recorder::{Recorder, Upstream};
+use crate::config::recorder::Recorder;
+use crate::config::upstream::Upstream;
 use crate::connection::{Connection, Inner};
 use crate::egress::{Egress, Routes};
 use crate::forward::{Forward, Host};

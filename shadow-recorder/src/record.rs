@@ -25,7 +25,7 @@ use crate::keys::OwnKey;
 use crate::observation::{Observation, RequestHead};
 use crate::sampling::Drawn;
 use crate::tee::Tee;
-use crate::trace_context::{self, Named, Trace};
+use crate::trace_context::{self, Trace};
 
 /// On which side of the service the layer stands.
 #[derive(Clone, Debug)]
@@ -175,13 +175,13 @@ impl<S> Record<S> {
         let capture = &self.capture;
         let begun = caught(|| {
             let context = trace_context::context(request.headers());
-            if context.named == Some(Named::Unrecorded) {
+            if context == trace_context::Context::Unrecorded {
                 capture.account.sample_out_call();
                 return None;
             }
             let (key, found) = self.call_key(upstream, request);
             let started = Instant::now();
-            let ticket = capture.attribute(upstream, &context, key, started)?;
+            let ticket = capture.attribute(upstream, context, key, started)?;
             Some((ticket, found, started))
         });
         let (ticket, found, started) = match begun {

@@ -20,11 +20,12 @@ use crate::admin::Admin;
 use crate::background::{Background, Reports};
 use crate::batch::Naming;
 use crate::capture::{Capture, Event, Limits};
-use crate::config::recorder::Upstream;
 use crate::config::sidecar::Config;
+use crate::config::upstream::Upstream;
 use crate::hand_over::{Giver, Offer};
 use crate::key_reader::KeyReader;
 use crate::listeners::{Door, ListenError, Listeners, Passed, Way};
+use crate::lock::Lock;
 use crate::metrics::Metrics;
 use crate::segment::{self, Header, Redaction};
 use crate::signal::Shutdown;
@@ -164,13 +165,19 @@ impl Recorder {
         let (stopping, end) = (CancellationToken::new(), CancellationToken::new());
         let (parcels, received) = unbounded_channel();
 
-        let (store, now) = (config.store.clone(), shutdown.now.clone());
+        let (service, store) = (config.service.clone(), config.store.clone());
         let shown = |door| {
             let (capture, draining) = (Arc::clone(&capture), draining.clone());
             (door, Admin { registry, capture, draining })
         };
         let background = Background {
-            upload: Upload { store, metrics, stopping: stopping.clone(), now },
+            upload: Upload {
+                service,
+                store,
+                metrics,
+                stopping: stopping.clone(),
+                now: shutdown.now.clone(),
+            },
             parcels: received,
             admin: admin.map(shown),
             capture: Arc::clone(&capture),
@@ -223,6 +230,10 @@ async fn spool(config: &Config, listeners: &Listeners) -> Result<Spool, SpoolErr
     };
     let mut spool = new();
     let ready = spawn_blocking(move || {
+        for holder in Lock::holders(spool.directory()).unwrap_or_default() {
+            let holder = holder.trim_end();
+            tracing::info!(holder, "another recorder uses this spool: each keeps to its own files");
+        }
         let ready = spool.ready().map(drop);
         (spool, ready)
     });
@@ -368,7 +379,7 @@ fn naming(config: &Config) -> Naming {
 }
 
 fn header(config: &Config, boot: &str) -> Header {
-    let address = |origin: &crate::config::recorder::Origin| {
+    let address = |origin: &crate::config::upstream::Origin| {
         let (host, port) = origin.host_port();
         format!("{host}:{port}")
     };

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
@@ -16,7 +17,7 @@ use crate::exchange::Attribution;
 use crate::keys::{Keys, OwnKey};
 use crate::observation::Seen;
 use crate::sampling::Drawn;
-use crate::trace_context::{Context, Named};
+use crate::trace_context::Context;
 
 /// A clock that steps back by no more than this stands still instead; a larger jump is followed.
 const STEP_BACK_MAX: SignedDuration = SignedDuration::from_secs(5);
@@ -51,6 +52,8 @@ pub(crate) struct Open {
     key: OwnKey,
     /// The calls that had begun before it.
     opened: u64,
+    /// Its linger is over.
+    lingered: bool,
     /// What is recorded of it; absent where it passes unrecorded.
     pub(crate) record: Option<Record>,
 }
@@ -65,7 +68,6 @@ pub(crate) struct Record {
     pub(crate) seen: Option<Seen>,
     pub(crate) calls: Vec<Call>,
     pub(crate) calls_in_progress: usize,
-    lingered: bool,
 }
 
 /// The exchange that a call belongs to.
@@ -99,10 +101,10 @@ enum Lingering {
 /// The open exchanges.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    open: HashMap<u128, Open>,
+    open: HashMap<u128, Open, RandomState>,
     /// The recorded ones among the open.
     recorded: usize,
-    traces: HashMap<u128, OfTrace>,
+    traces: HashMap<u128, OfTrace, RandomState>,
     /// Unrecorded exchanges of which the trace alone is known.
     passing: usize,
     pub(crate) keys: Keys,
@@ -167,7 +169,6 @@ impl Registry {
             seen: None,
             calls: Vec::new(),
             calls_in_progress: 0,
-            lingered: false,
         };
         let of = self.traces.entry(trace_id).or_default();
         of.recorded += 1;
@@ -184,7 +185,7 @@ impl Registry {
 
     fn insert(&mut self, id: u128, trace_id: u128, record: Option<Record>) {
         let (key, opened) = (OwnKey::Unknown, self.calls_begun);
-        self.open.insert(id, Open { trace_id, key, opened, record });
+        self.open.insert(id, Open { trace_id, key, opened, lingered: false, record });
     }
 
     /// Notes that an exchange of this trace passes unrecorded.
@@ -195,9 +196,11 @@ impl Registry {
 
     /// Notes the business key of an open exchange.
     pub(crate) fn set_key(&mut self, id: u128, key: OwnKey) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.key = key;
-            self.keys.enter(id, key, open.opened);
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.key = key;
+        self.keys.enter(id, key, open.opened);
+        if open.lingered && open.record.is_none() {
+            self.remove(id);
         }
     }
 
@@ -236,17 +239,18 @@ impl Registry {
     }
 
     /// Says whose a call is by its trace context, where that says anything.
-    pub(crate) fn by_context(&self, context: &Context) -> Option<Whose> {
-        match context.named {
+    pub(crate) fn by_context(&self, context: Context) -> Option<Whose> {
+        let trace_id = match context {
             // An id decides alone, also when its exchange is closed: another exchange of the same trace would be a guess.
-            Some(Named::Exchange(id)) => {
+            Context::Exchange(id) => {
                 return Some(self.by_id(id).unwrap_or(Whose::Nobody(Attribution::Late)));
             }
-            Some(Named::Unrecorded) => return Some(Whose::Unrecorded),
-            Some(Named::Other) => return Some(Whose::Nobody(Attribution::Late)),
-            None => {}
-        }
-        let of = self.traces.get(&context.trace_id?)?;
+            Context::Unrecorded => return Some(Whose::Unrecorded),
+            Context::Other => return Some(Whose::Nobody(Attribution::Late)),
+            Context::Trace(trace_id) => trace_id,
+            Context::Nothing => return None,
+        };
+        let of = self.traces.get(&trace_id)?;
         Some(match (of.recorded, of.unrecorded) {
             (1, 0) => Whose::Exchange(of.ids),
             (0, _) => Whose::Unrecorded,
@@ -300,18 +304,22 @@ impl Registry {
 
     fn lingered(&mut self, id: u128) -> Option<Closed> {
         let open = self.open.get_mut(&id)?;
-        if let Some(record) = &mut open.record {
-            record.lingered = true;
+        open.lingered = true;
+        if open.record.is_some() {
             return self.close_if_due(id);
         }
-        self.remove(id);
+        // Where its body is still being read for its key, it is needed until then: calls that wait may have the key.
+        if open.key != OwnKey::Unknown {
+            self.remove(id);
+        }
         None
     }
 
     /// Takes an exchange out to be recorded where nothing of it is awaited.
     pub(crate) fn close_if_due(&mut self, id: u128) -> Option<Closed> {
-        let record = self.get_mut(id)?;
-        if !record.lingered || record.calls_in_progress > 0 {
+        let open = self.open.get(&id)?;
+        let in_progress = open.record.as_ref()?.calls_in_progress;
+        if !open.lingered || in_progress > 0 {
             return None;
         }
         let open = self.remove(id)?;

@@ -67,6 +67,11 @@ impl Spool {
         &self.boot
     }
 
+    /// Returns the folder.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Creates the folder and takes the lock, where that has not been done.
     pub(crate) fn ready(&mut self) -> Result<Arc<Lock>, SpoolError> {
         if let Some(lock) = &self.lock {

@@ -13,6 +13,8 @@ pub struct Summary {
     pub observed: u64,
     /// Exchanges on disk or in the store.
     pub recorded: u64,
+    /// Exchanges that the sampling left out.
+    pub sampled_out: u64,
     /// Exchanges that passed unrecorded, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Exchanges in progress that the stop broke off, recorded or not.
@@ -34,6 +36,7 @@ impl Summary {
         Self {
             observed: capture.account.observed(),
             recorded: outcome.recorded,
+            sampled_out: outcome.sampled_out,
             dropped: dropped.collect(),
             cut_off: 0,
             segments_committed: uploaded.committed,

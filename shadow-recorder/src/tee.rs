@@ -192,7 +192,8 @@ pub(crate) type OnEnd = Box<dyn FnOnce(Copied) + Send>;
 pub(crate) struct Tee<B: Body> {
     inner: B,
     failure: Option<B::Error>,
-    copying: Option<Copying>,
+    // Boxed, because bodies are moved with their messages, and most are not copied.
+    copying: Option<Box<Copying>>,
     /// What ends with the body, where it is not copied.
     _held: Option<Held>,
 }
@@ -207,7 +208,7 @@ impl<B: Body> Tee<B> {
     /// Copies `inner` and its trailers, each up to `bytes_max`; `on_end` is called exactly once, at the latest when the body is dropped.
     pub(crate) fn new(inner: B, bytes_max: usize, memory: &Arc<Memory>, on_end: OnEnd) -> Self {
         let copying = Copying { copied: Copied::new(memory), bytes_max, on_end };
-        let mut tee = Self { inner, failure: None, copying: Some(copying), _held: None };
+        let mut tee = Self { inner, failure: None, copying: Some(Box::new(copying)), _held: None };
         tee.end_if_complete();
         tee
     }
@@ -226,7 +227,8 @@ impl<B: Body> Tee<B> {
     where
         B: Body<Data = Bytes>,
     {
-        let Some(Copying { copied, bytes_max, .. }) = &mut self.copying else { return };
+        let Some(copying) = &mut self.copying else { return };
+        let Copying { copied, bytes_max, .. } = &mut **copying;
         if let Some(data) = frame.data_ref() {
             copied.push(data, *bytes_max);
         } else if let Some(trailers) = frame.trailers_ref() {
@@ -244,7 +246,8 @@ impl<B: Body> Tee<B> {
     }
 
     fn end(&mut self, ending: Ending) {
-        if let Some(Copying { mut copied, on_end, .. }) = self.copying.take() {
+        if let Some(copying) = self.copying.take() {
+            let Copying { mut copied, on_end, .. } = *copying;
             copied.ending = ending;
             on_end(copied);
         }

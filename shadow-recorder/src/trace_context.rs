@@ -49,24 +49,19 @@ pub struct Carried {
     pub exchange: Option<String>,
 }
 
-/// What a call says about the exchange it belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Context {
-    /// The trace id of a valid `traceparent`.
-    pub(crate) trace_id: Option<u128>,
-    /// What `tracestate` says.
-    pub(crate) named: Option<Named>,
-}
-
-/// The value of the member `shadow`.
+/// What a call says about the exchange it belongs to: the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    /// An exchange that was recorded when its request came.
+pub(crate) enum Context {
+    /// Its `tracestate` names an exchange that was recorded when its request came.
     Exchange(u128),
-    /// An exchange that passes unrecorded.
+    /// Its `tracestate` is that of an exchange that passes unrecorded.
     Unrecorded,
-    /// Nothing that a recorder writes.
+    /// Its `tracestate` has a member of the recorder's that no recorder wrote.
     Other,
+    /// It is of this trace.
+    Trace(u128),
+    /// Nothing.
+    Nothing,
 }
 
 /// Reads the trace context of an upstream call as text.
@@ -79,11 +74,13 @@ pub fn read(headers: &HeaderMap) -> Carried {
 
 /// Reads the trace context of an upstream call.
 pub(crate) fn context(headers: &HeaderMap) -> Context {
-    let named = ours(headers).map(|value| match value {
-        "-" => Named::Unrecorded,
-        id => Uuid::try_parse(id).map_or(Named::Other, |id| Named::Exchange(id.as_u128())),
-    });
-    Context { trace_id: trace_id(headers), named }
+    match ours(headers) {
+        Some("-") => Context::Unrecorded,
+        Some(id) => {
+            Uuid::try_parse(id).map_or(Context::Other, |id| Context::Exchange(id.as_u128()))
+        }
+        None => trace_id(headers).map_or(Context::Nothing, Context::Trace),
+    }
 }
 
 impl Trace {
@@ -132,8 +129,9 @@ impl Fresh {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn write_hex(text: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
         digits[0] = DIGITS[usize::from(byte >> 4)];
         digits[1] = DIGITS[usize::from(byte & 0xf)];
@@ -174,23 +172,34 @@ fn trace_id(headers: &HeaderMap) -> Option<u128> {
     if !rest_fits || text[2] != b'-' || text[35] != b'-' || text[52] != b'-' {
         return None;
     }
-    let (version, trace) = (hex(&text[..2])?, hex(&text[3..35])?);
+    let (version, high, low) = (hex(&text[..2])?, hex(&text[3..19])?, hex(&text[19..35])?);
     let (parent, _flags) = (hex(&text[36..52])?, hex(&text[53..55])?);
+    let trace = u128::from(high) << 64 | u128::from(low);
     // ff is forbidden, and so is zero.
     (version != 0xff && trace != 0 && parent != 0).then_some(trace)
 }
 
-/// Reads lower-case hexadecimal digits.
-fn hex(text: &[u8]) -> Option<u128> {
-    text.iter().try_fold(0, |number, byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u128::from(digit))
-    })
+/// Reads up to 16 lower-case hexadecimal digits.
+fn hex(text: &[u8]) -> Option<u64> {
+    let (mut number, mut wrong) = (0, 0);
+    for byte in text {
+        let digit = DIGIT[usize::from(*byte)];
+        wrong |= digit;
+        number = number << 4 | u64::from(digit & 0xf);
+    }
+    (wrong <= 0xf).then_some(number)
 }
+
+/// The value of each digit; other bytes are above 15.
+const DIGIT: [u8; 256] = {
+    let mut digits = [0xf0; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[DIGITS[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
 
 /// Returns the value of the first member of the recorder's.
 fn ours(headers: &HeaderMap) -> Option<&str> {
@@ -315,24 +324,24 @@ mod tests {
     #[test]
     fn an_upstream_call_reads_back_what_was_joined() {
         for (brought, joined, named) in [
-            ("", SHADOW.to_owned(), Named::Exchange(ID)),
-            ("a=1", format!("{SHADOW},a=1"), Named::Exchange(ID)),
-            ("", "shadow=-".to_owned(), Named::Unrecorded),
-            ("a=1,shadow=old", "shadow=-,a=1".to_owned(), Named::Unrecorded),
+            ("", SHADOW.to_owned(), Context::Exchange(ID)),
+            ("a=1", format!("{SHADOW},a=1"), Context::Exchange(ID)),
+            ("", "shadow=-".to_owned(), Context::Unrecorded),
+            ("a=1,shadow=old", "shadow=-,a=1".to_owned(), Context::Unrecorded),
         ] {
             let mut headers = headers(&[("traceparent", PARENT), ("tracestate", brought)]);
             let trace = Trace::of(&headers, || unreachable!());
-            trace.join(&mut headers, (named != Named::Unrecorded).then_some(ID));
+            trace.join(&mut headers, (named != Context::Unrecorded).then_some(ID));
             assert_eq!(headers[TRACESTATE], joined);
-            let trace_id = Some(trace.id());
-            assert_eq!(context(&headers), Context { trace_id, named: Some(named) });
+            assert_eq!(context(&headers), named);
             let exchange = joined["shadow=".len()..].split(',').next().map(str::to_owned);
             assert_eq!(read(&headers), Carried { trace_id: Some(TRACE.into()), exchange });
         }
         let foreign = headers(&[("tracestate", "shadow=e1")]);
-        let named = Some(Named::Other);
-        assert_eq!(context(&foreign), Context { trace_id: None, named });
-        assert_eq!(context(&HeaderMap::new()), Context::default());
+        assert_eq!(context(&foreign), Context::Other);
+        let unnamed = headers(&[("traceparent", PARENT), ("tracestate", "a=1")]);
+        assert_eq!(context(&unnamed), Context::Trace(u128::from_str_radix(TRACE, 16).unwrap()));
+        assert_eq!(context(&HeaderMap::new()), Context::Nothing);
         assert_eq!(read(&HeaderMap::new()), Carried::default());
     }
 }

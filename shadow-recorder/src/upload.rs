@@ -83,6 +83,8 @@ pub(crate) struct Uploaded {
 /// The upload task.
 #[derive(Debug)]
 pub(crate) struct Upload {
+    /// Whose segments are stored.
+    pub(crate) service: String,
     pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     /// Cancelled when the recorder stops: what fails then is left for the next start.
@@ -110,7 +112,7 @@ impl Upload {
             };
             match stored {
                 Stored::Committed => uploaded.committed += 1,
-                Stored::SetAside => {}
+                Stored::SetAside | Stored::Foreign => {}
                 Stored::Left => {
                     uploaded.left += 1;
                     gives_up = self.stopping.is_cancelled();
@@ -133,6 +135,12 @@ impl Upload {
                     self.metrics.segments_damaged.inc();
                     tracing::error!(path = %path.display(), "a spool file without a readable header is set aside");
                     return Stored::SetAside;
+                }
+                // Another service's recorder may have another store.
+                Ok(Some(content)) if content.manifest.service != self.service => {
+                    let service = content.manifest.service;
+                    tracing::error!(path = %path.display(), service, "a spool file of another service is left to its own recorder: give each its own `spool`");
+                    return Stored::Foreign;
                 }
                 Ok(Some(content)) => match self.commit(&content).await {
                     Ok(()) => {
@@ -207,6 +215,8 @@ enum Stored {
     Committed,
     /// It says nothing of itself, and a person has to look at it.
     SetAside,
+    /// It is another service's.
+    Foreign,
     /// It stays in the spool.
     Left,
 }

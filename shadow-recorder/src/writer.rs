@@ -241,7 +241,8 @@ impl Writer {
 
     fn would_overspan(&self, received_at: Timestamp) -> bool {
         let written = self.segment.as_ref().and_then(|segment| segment.totals.received);
-        let span = self.batch.received.iter().fold(written, |span, at| Some(spanning(span, *at)));
+        let spans = [written, self.batch.span].into_iter().flatten();
+        let span = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         let (first, last) = spanning(span, received_at);
         span.is_some()
             && SignedDuration::try_from(self.pace.segment_span_max)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use shadow_recorder::config::recorder::Upstream;
+use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::exchange::{Ambient, Request, UpstreamCall};
 
 use crate::matching::{differences, unanswerable};
@@ -61,7 +61,7 @@ pub fn signed(duration: Duration) -> SignedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shadow_recorder::config::recorder::Origin;
+    use shadow_recorder::config::upstream::Origin;
     use shadow_recorder::exchange::{Attribution, Body, End};
 
     fn call(target: &str) -> Request {

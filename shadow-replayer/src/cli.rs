@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
-use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
 
 use crate::config::Config;

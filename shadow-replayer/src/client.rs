@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::exchange::{Body, Exchange, Omission, Request, Response};
 use shadow_recorder::{body, redact};
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shadow_recorder::config::recorder::{Service, Upstream, service, store, upstreams};
+use shadow_recorder::config::recorder::{Service, service, store};
+use shadow_recorder::config::upstream::{Upstream, upstreams};
 use shadow_recorder::config::{Document, Table};
 use shadow_recorder::digest::sha256;
 use shadow_recorder::ledger::Mapping;

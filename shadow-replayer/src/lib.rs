@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shadow_recorder::clock;
-use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::segment::{Line, Reader};
 use shadow_recorder::store::StoreError;
 use tokio::net::TcpStream;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json_path::JsonPath;
-use shadow_recorder::config::recorder::Upstream;
+use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::exchange::{End, Request, UpstreamCall};
 
 /// A call that no recording answers, with the nearest recording for the person who looks at it.
@@ -155,7 +155,7 @@ fn strip(document: &mut Value, volatile: &[JsonPath]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shadow_recorder::config::recorder::Origin;
+    use shadow_recorder::config::upstream::Origin;
     use shadow_recorder::exchange::Body;
 
     fn upstream() -> Upstream {

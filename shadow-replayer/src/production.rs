@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use shadow_recorder::config::recorder::Origin;
+use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::manifest::Manifest;
 use shadow_recorder::segment::{Header, Line, Reader};
 use tokio::net::lookup_host;

@@ -18,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
-use shadow_recorder::config::recorder::Upstream;
+use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::exchange::{End, Exchange, Omission, Request, Response, UpstreamCall};
 use shadow_recorder::{body, redact, trace_context};
 use tokio::net::{TcpListener, TcpStream};

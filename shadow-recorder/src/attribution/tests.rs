@@ -10,7 +10,6 @@ use crate::capture::{Event, Limits};
 use crate::clock;
 use crate::keys::OwnKey;
 use crate::observation::{Observation, RequestHead};
-use crate::trace_context::Named;
 
 const TRIP: u128 = 42;
 
@@ -35,9 +34,11 @@ impl Bench {
 
     /// Begins a call of which the body will tell the key.
     fn call(&self, target: &str) -> (u64, Arc<Observation>) {
-        let (started, context) = (Instant::now(), Context::default());
-        let ticket =
-            self.capture.attribute(&"fx".into(), &context, CallKey::Awaited, started).unwrap();
+        let started = Instant::now();
+        let ticket = self
+            .capture
+            .attribute(&"fx".into(), Context::Nothing, CallKey::Awaited, started)
+            .unwrap();
         let Ticket::Undecided(number) = ticket else { panic!("{ticket:?}") };
         (number, Observation::new(Arc::clone(&self.capture), ticket, started, head(target)))
     }
@@ -225,27 +226,26 @@ fn a_name_decides_before_the_trace_and_the_trace_before_the_key() {
         let key = if trace_id == 13 { trip() } else { OwnKey::Read(None) };
         bench.capture.open(trace_id, drawn, key, head("/")).unwrap()
     });
-    let whose = |named: Option<Named>, trace_id: Option<u128>| {
-        let context = Context { trace_id, named };
+    let whose = |context: Context| {
         let key = CallKey::Known(TRIP);
-        let ticket = bench.capture.attribute(&"fx".into(), &context, key, Instant::now());
+        let ticket = bench.capture.attribute(&"fx".into(), context, key, Instant::now());
         match ticket {
             Some(Ticket::Call { exchange, .. }) => Ok(exchange),
             Some(Ticket::Stray { attribution, .. }) => Err(attribution),
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(whose(Some(Named::Exchange(named.0)), Some(12)), Ok(named.0));
-    assert_eq!(whose(Some(Named::Exchange(99)), Some(12)), Err(Attribution::Late));
-    assert_eq!(whose(Some(Named::Other), Some(12)), Err(Attribution::Late));
-    assert_eq!(whose(None, Some(12)), Ok(of_trace.0));
+    assert_eq!(whose(Context::Exchange(named.0)), Ok(named.0));
+    assert_eq!(whose(Context::Exchange(99)), Err(Attribution::Late));
+    assert_eq!(whose(Context::Other), Err(Attribution::Late));
+    assert_eq!(whose(Context::Trace(12)), Ok(of_trace.0));
     // A trace that says nothing.
-    assert_eq!(whose(None, Some(99)), Ok(with_key.0));
-    assert_eq!(whose(None, None), Ok(with_key.0));
+    assert_eq!(whose(Context::Trace(99)), Ok(with_key.0));
+    assert_eq!(whose(Context::Nothing), Ok(with_key.0));
     // One that says that it is not certain.
     let drawn = bench.capture.sampling.draw(12).unwrap();
     bench.capture.open(12, drawn, OwnKey::Unknown, head("/")).unwrap();
-    assert_eq!(whose(None, Some(12)), Err(Attribution::Ambiguous));
+    assert_eq!(whose(Context::Trace(12)), Err(Attribution::Ambiguous));
 }
 
 fn naming() -> Naming {

@@ -11,7 +11,7 @@ use super::*;
 use crate::attribution::CallKey;
 use crate::clock;
 use crate::record::{Record, Side};
-use crate::trace_context::{self, Named};
+use crate::trace_context::Context;
 
 pub(crate) const LIMITS: Limits = Limits {
     linger: Duration::from_millis(100),
@@ -112,10 +112,8 @@ async fn a_call_in_progress_keeps_its_exchange_open() {
     let (capture, events) = capture(LIMITS);
     let state = exchange(&capture, "/book").await;
     let id: Uuid = state.split(['=', ',']).nth(1).unwrap().parse().unwrap();
-    let named = Some(Named::Exchange(id.as_u128()));
-    let context = trace_context::Context { trace_id: None, named };
-    let started = Instant::now();
-    let ticket = capture.attribute(&"fx".into(), &context, CallKey::None, started).unwrap();
+    let (context, started) = (Context::Exchange(id.as_u128()), Instant::now());
+    let ticket = capture.attribute(&"fx".into(), context, CallKey::None, started).unwrap();
     capture.sweep(after_linger());
     assert_eq!((capture.open_count(), events.try_recv().is_err()), (1, true));
     let head = RequestHead::of(&Request::new(()));

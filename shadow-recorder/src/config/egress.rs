@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::recorder::Upstream;
+use super::upstream::Upstream;
 use super::{Document, Table};
 
 /// `[egress]`.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::egress::{Egress, egress};
-use super::recorder::{self, Recorder, Upstream};
+use super::recorder::{self, Recorder};
+use super::upstream::{Upstream, upstreams};
 use super::{ConfigError, Document, Environment};
 use crate::ledger::{Mapping, config::mapping};
 use crate::store::Store;
@@ -35,7 +36,7 @@ impl Config {
         let service = recorder::service_in_production(&document);
         let store = recorder::store(&document);
         let sidecar = recorder::recorder(&document, &host_name(environment));
-        let upstreams = recorder::upstreams(&document);
+        let upstreams = upstreams(&document);
         let egress = egress(&document, &upstreams);
         let mapping = mapping(&document, &upstreams);
         check_business_keys(&document, sidecar.as_ref(), &upstreams);

@@ -27,7 +27,7 @@ fn mistakes(text: &str, environment: Environment) -> Vec<String> {
     recorder::service(&document);
     recorder::store(&document);
     recorder::recorder(&document, "host");
-    egress::egress(&document, &recorder::upstreams(&document));
+    egress::egress(&document, &upstream::upstreams(&document));
     match document.finish() {
         Err(ConfigError::Mistakes(mistakes)) => mistakes,
         _ => Vec::new(),
@@ -199,7 +199,7 @@ fn an_origin_has_a_sound_port_or_none() {
     for good in
         ["http://a", "http://a:1", "http://127.0.0.1:8080", "http://[::1]:8080", "http://[::1]"]
     {
-        assert!(recorder::Origin::parse(good).is_ok(), "{good}");
+        assert!(upstream::Origin::parse(good).is_ok(), "{good}");
     }
     for bad in [
         "http://a:99999",
@@ -211,7 +211,7 @@ fn an_origin_has_a_sound_port_or_none() {
         "a:1",
         "http://",
     ] {
-        assert!(recorder::Origin::parse(bad).is_err(), "{bad}");
+        assert!(upstream::Origin::parse(bad).is_err(), "{bad}");
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     AmountField, Extract, Field, Level, Mapping, Money, Path, Route, Rule, Side, Source,
     StatusPattern,
 };
-use crate::config::recorder::Upstream;
+use crate::config::upstream::Upstream;
 use crate::config::{Document, Table, parse_regex};
 
 const KNOWN: [&str; 18] = [

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Document;
-use crate::config::recorder::{Origin, Upstream};
+use crate::config::upstream::{Origin, Upstream};
 
 fn sink(name: &str) -> Upstream {
     Upstream {

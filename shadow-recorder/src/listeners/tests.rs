@@ -70,16 +70,32 @@ fn a_socket_that_is_no_listener_s_is_refused() {
     assert!(error.contains("must be a loopback address"), "{error}");
 }
 
-#[tokio::test]
-async fn what_waits_when_a_listener_closes_is_taken_and_nothing_comes_after_it() {
-    // More than tokio takes in one turn.
-    const N: usize = 300;
+/// More than tokio takes in one turn.
+const N: usize = 300;
+
+/// A listener in which connections wait.
+async fn crowded() -> (OpenDoor, SocketAddr, Vec<Client>) {
     let config = config(str::to_owned);
     let listeners = Listeners::open(&config, &mut Passed::default()).unwrap();
     let at = listeners.clients.address();
-    let door = listeners.clients.open().unwrap();
     let connect = move || (0..N).map(|_| Client::connect(at).unwrap()).collect::<Vec<_>>();
     let waiting = tokio::task::spawn_blocking(connect).await.unwrap();
+    (listeners.clients.open().unwrap(), at, waiting)
+}
+
+#[tokio::test]
+async fn all_that_waits_is_taken_at_once() {
+    let (door, _, _waiting) = crowded().await;
+    // Until the runtime has been told that connections wait, there seem to be none.
+    door.accept().await.unwrap();
+    let mut taken = 1;
+    door.take_waiting(|_| taken += 1);
+    assert_eq!(taken, N);
+}
+
+#[tokio::test]
+async fn what_waits_when_a_listener_closes_is_taken_and_nothing_comes_after_it() {
+    let (door, at, waiting) = crowded().await;
     let mut taken = Vec::new();
     door.close(|stream| taken.push(stream)).await;
     assert_eq!(taken.len(), N);

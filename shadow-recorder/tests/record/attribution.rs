@@ -181,3 +181,39 @@ async fn over_a_limit_of_one_exchange_traffic_flows_and_it_is_counted() {
     let expected = Calls { attributed: 2, sampled_out: 1, dropped: 3, ..Calls::default() };
     assert_eq!(stored.calls(), expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sampled_out_may_still_call_at_a_stop() {
+    const NOTHING: &str =
+        "sampling_rate = \"0.000000000000001\"\nsampling_key = \"k\"\nlinger = \"2s\"";
+    let folder = tempfile::tempdir().unwrap();
+    let fx = server(async |_| text("posted")).await;
+    let (egress, gate) = (Egress::default(), Arc::new(Semaphore::new(0)));
+    let (known, held) = (Arc::clone(&egress), Arc::clone(&gate));
+    let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let origin = server(move |request| {
+        let (egress, gate, sender) = (Arc::clone(&known), Arc::clone(&held), sender.clone());
+        tokio::spawn(async move {
+            gate.acquire().await.unwrap().forget();
+            let answer = call(&egress, "fx", get("/late"), &request, TRACE_ONLY).await;
+            sender.send(answer.into_body()).unwrap();
+        });
+        async { text("answered") }
+    })
+    .await;
+    let mut sidecar = Sidecar::start(folder.path(), origin, &[("fx", fx)], NOTHING).await;
+    egress.set(sidecar.egress.clone()).unwrap();
+    assert_eq!(send(sidecar.clients, get("/")).await.body(), "answered");
+    sidecar.signal("-TERM").await;
+    let at = sidecar.clients;
+    until("no new connection", async || tokio::net::TcpStream::connect(at).await.is_err()).await;
+    // Beyond the moment for requests that are still on their way.
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    gate.add_permits(1);
+    assert_eq!(answers.recv().await.unwrap(), "posted");
+    assert!(sidecar.ended().await.success());
+    let stored = Stored::read(folder.path());
+    assert_eq!((stored.exchanges.len(), stored.ambient.len()), (0, 0));
+    assert_eq!((stored.tally.observed, stored.tally.sampled_out), (1, 1));
+    assert_eq!(stored.calls(), Calls { sampled_out: 1, ..Calls::default() });
+}

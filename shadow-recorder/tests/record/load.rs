@@ -70,9 +70,9 @@ impl Seen {
         assert!(failures.is_empty(), "{} failed, such as {}", failures.len(), failures[0]);
     }
 
-    /// Returns the longest time without an answer.
+    /// Returns the longest time without an answer, and begins anew.
     pub(crate) fn gap(&self) -> Duration {
-        let mut times = self.answered_at.lock().unwrap();
+        let mut times = std::mem::take(&mut *self.answered_at.lock().unwrap());
         times.sort_unstable();
         times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
     }

@@ -61,31 +61,6 @@ async fn trailers_are_recorded_on_both_sides_without_credentials() {
     assert!(!stored.text.contains("s3cret"), "{}", stored.text);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_coding_is_removed_from_what_is_recorded() {
-    let folder = tempfile::tempdir().unwrap();
-    let origin = server(async |_| text("ok")).await;
-    let sidecar = Sidecar::start(folder.path(), origin, &[], "").await;
-    // The content is in zstd, its transfer in gzip; then a transfer in a coding that is not known.
-    let content = zstd::stream::encode_all(&b"{\"amount\":1.10}"[..], 1).unwrap();
-    for (transfer, coded) in [("gzip", gzip(&content)), ("compress", content)] {
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Encoding: zstd\r\n\
-             Transfer-Encoding: {transfer}, chunked\r\n\r\n{:x}\r\n",
-            coded.len()
-        );
-        let request = [head.as_bytes(), &coded, b"\r\n0\r\n\r\n"].concat();
-        let answer = send_raw(sidecar.clients, &request).await;
-        assert!(answer.ends_with("ok"), "{answer}");
-    }
-    let stored = sidecar.stop().await;
-    let [known, unknown] = [0, 1].map(|at| &stored.exchanges[at].request.body);
-    assert_eq!(known.text.as_deref(), Some("{\"amount\":1.10}"));
-    assert_eq!(known.coding.as_deref(), Some("zstd, gzip"));
-    assert_eq!((&unknown.text, unknown.omitted), (&None, Some(Omission::UnknownCoding)));
-    assert_eq!(unknown.coding.as_deref(), Some("zstd, compress"));
-}
-
 /// A call that carries a booking.
 fn grpc(target: &str, content: Vec<u8>) -> Request<Full<bytes::Bytes>> {
     let request = Request::post(target).header("content-type", "application/grpc");
