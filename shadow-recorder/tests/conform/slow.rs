@@ -318,28 +318,32 @@ async fn a_quiet_stream_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut origin = h2_peer::Origin::start().await;
     let sidecar = Sidecar::start(folder.path(), origin.at, &[], LIMITS).await;
-    let client = h2_peer::Client::connect(sidecar.clients).await;
-    let ask = || Request::post("http://books/stream").body(()).unwrap();
-    for _ in 0..2 {
-        let (answer, mut sending) = client.begin(ask(), false).await.unwrap();
-        let mut body = timeout(LATE, answer).await.unwrap().unwrap().into_body();
-        for _ in 0..2 {
-            h2_peer::send(&mut sending, Bytes::from_static(b"word"), false).await.unwrap();
-            let data = timeout(LATE, body.data()).await.unwrap().unwrap().unwrap();
-            assert_eq!(data, "word");
-            body.flow_control().release_capacity(data.len()).unwrap();
-            sleep(LONGER).await;
+    // One pauses within a stream, the other between two.
+    let converse = async |times: u32, within: Duration, between: Duration| {
+        let client = h2_peer::Client::connect(sidecar.clients).await;
+        for _ in 0..times {
+            let asked = Request::post("http://books/stream").body(()).unwrap();
+            let (answer, mut sending) = client.begin(asked, false).await.unwrap();
+            let mut body = timeout(LATE, answer).await.unwrap().unwrap().into_body();
+            for _ in 0..2 {
+                h2_peer::send(&mut sending, Bytes::from_static(b"word"), false).await.unwrap();
+                let data = timeout(LATE, body.data()).await.unwrap().unwrap().unwrap();
+                assert_eq!(data, "word");
+                body.flow_control().release_capacity(data.len()).unwrap();
+                sleep(within).await;
+            }
+            h2_peer::send(&mut sending, Bytes::new(), true).await.unwrap();
+            while let Some(data) = timeout(LATE, body.data()).await.unwrap() {
+                assert!(data.unwrap().is_empty());
+            }
+            sleep(between).await;
         }
-        h2_peer::send(&mut sending, Bytes::new(), true).await.unwrap();
-        while let Some(data) = timeout(LATE, body.data()).await.unwrap() {
-            assert!(data.unwrap().is_empty());
-        }
-        sleep(LONGER).await;
-    }
-    origin.seen(2).await;
+    };
+    tokio::join!(converse(1, LONGER, Duration::ZERO), converse(2, Duration::ZERO, LONGER));
+    origin.seen(3).await;
     let stored = sidecar.stop().await;
     nothing_dropped(&stored);
-    assert_eq!(stored.tally.recorded, 2);
+    assert_eq!(stored.tally.recorded, 3);
 }
 
 /// A window that stays shut holds up its own stream alone; one that opens late gets the whole answer or an error.
