@@ -39,7 +39,7 @@ pub(crate) struct Sidecar {
     pub(crate) egress: BTreeMap<String, SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) folder: PathBuf,
-    /// What it logged since it listens.
+    /// What it logged.
     pub(crate) log: Arc<Mutex<String>>,
 }
 
@@ -67,17 +67,18 @@ impl Sidecar {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut listening = BTreeMap::new();
+        let (mut listening, mut log) = (BTreeMap::new(), String::new());
         while listening.is_empty() {
             let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
-            let line: serde_json::Value =
-                serde_json::from_str(&line.expect("the recorder ended")).unwrap();
+            let line = line.expect("the recorder ended");
+            log += &line;
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             if let Some(text) = line["fields"]["listening"].as_str() {
                 let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
                 listening = pairs.map(|(n, at)| (n.to_owned(), at.parse().unwrap())).collect();
             }
         }
-        let log = Arc::<Mutex<String>>::default();
+        let log = Arc::new(Mutex::new(log));
         let logged = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {

@@ -136,6 +136,20 @@ async fn the_switch_moves_by_a_command_and_by_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_others_reach_is_told_at_the_start() {
+    for (admin, is_told) in [("127.0.0.1:0", false), ("0.0.0.0:0", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        write_config(folder.path(), echo().await, &[], "");
+        let mut command = Command::new(BINARY);
+        command.env("SHADOW_RECORDER_ADMIN", admin);
+        let sidecar = Sidecar::run(folder.path(), command).await;
+        let told = "whoever reaches the admin port can switch recording off";
+        assert_eq!(sidecar.log.lock().unwrap().contains(told), is_told, "{admin}");
+        sidecar.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_opens_connections_and_says_nothing_keeps_no_probe_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let sidecar = Sidecar::start(folder.path(), echo().await, &[], "").await;
