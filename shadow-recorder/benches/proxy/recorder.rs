@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::machine::{Machine, free_port};
-use crate::process::{PAUSE, Process, pinned};
+use crate::process::{Process, pinned};
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_shadow-recorder");
 /// Segments are sealed, stored and committed all the time, so that their cost is in the figures.
 const SEGMENT_AGE_MAX: &str = "1s";
+/// Between two looks at the metrics, each of which costs the recorder some 0.1 ms.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How much is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +80,11 @@ impl Ability {
     pub(crate) fn ask(folder: &Path) -> Result<Self> {
         let folder = folder.join("ability");
         fs::create_dir_all(&folder)?;
-        let [listen, forward_to, admin] = [1, 2, 3].map(|port| ([127, 0, 0, 1], port).into());
+        let [listen, forward_to, admin, upstream] =
+            [1, 2, 3, 4].map(|port| ([127, 0, 0, 1], port).into());
         let check = |keys: &str| -> Result<Output> {
             let file = folder.join("shadow.toml");
-            fs::write(&file, configuration(keys, listen, forward_to, admin))?;
+            fs::write(&file, configuration(keys, listen, forward_to, [admin, upstream]))?;
             Ok(Command::new(EXECUTABLE).arg("--check").arg("--config").arg(&file).output()?)
         };
         let plain = check("")?;
@@ -123,7 +126,7 @@ impl Recorder {
             keys.push_str("\nthreads = 1");
         }
         let file = folder.join("shadow.toml");
-        fs::write(&file, configuration(&keys, listen, forward_to, admin))?;
+        fs::write(&file, configuration(&keys, listen, forward_to, [admin, free_port()?]))?;
         let mut command = pinned(machine.proxy_core, EXECUTABLE);
         command.arg("--config").arg(&file);
         let log = folder.join("log");
@@ -154,7 +157,7 @@ impl Recorder {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "the recorder does not come to rest: {text}");
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(LOOK_PAUSE);
         }
     }
 
@@ -234,17 +237,19 @@ impl Account {
     }
 }
 
+/// Returns a configuration with one upstream: nobody calls it, but a call might come, and each exchange waits for it.
 fn configuration(
     keys: &str,
     listen: SocketAddr,
     forward_to: SocketAddr,
-    admin: SocketAddr,
+    [admin, upstream]: [SocketAddr; 2],
 ) -> String {
     format!(
         "[service]\nname = \"bench\"\nbuild = \"1\"\n\
          [store]\ndirectory = \"store\"\n\
          [recorder]\nlisten = \"{listen}\"\nforward_to = \"http://{forward_to}\"\nadmin = \"{admin}\"\n\
          spool = \"spool\"\nsegment_age_max = \"{SEGMENT_AGE_MAX}\"\n{keys}\n\
+         [[upstream]]\nname = \"fx\"\nlisten = \"{upstream}\"\nforward_to = \"http://{forward_to}\"\n\
          [[ledger]]\nroute = \"* /**\"\nno_entries = true\n"
     )
 }
