@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::header::HOST;
 use http::header::TRANSFER_ENCODING;
-use http::{HeaderMap, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version};
 
 use crate::batch::Naming;
 use crate::body::{self, Content, Half};
@@ -81,8 +82,20 @@ impl RequestHead {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let transfer = transfer_codings(request.headers());
         let lead = [request.method().as_str(), target, &transfer];
-        Self { version, head: Head::copy(lead, request.headers()) }
+        let headers = with_host(request.uri(), request.headers());
+        Self { version, head: Head::copy(lead, &headers) }
     }
+}
+
+/// Returns the fields with a `Host`: HTTP/2 says it in `:authority`, and a replay over HTTP/1 needs it.
+fn with_host<'h>(uri: &Uri, headers: &'h HeaderMap) -> Cow<'h, HeaderMap> {
+    let authority = uri.authority().filter(|_| !headers.contains_key(HOST));
+    let Some(host) = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) else {
+        return Cow::Borrowed(headers);
+    };
+    let mut headers = headers.clone();
+    headers.insert(HOST, host);
+    Cow::Owned(headers)
 }
 
 impl Observation {

@@ -156,6 +156,7 @@ async fn a_call_and_the_call_made_for_it_are_recorded_with_their_status() {
 
     let exchange = stored.only();
     assert_eq!((exchange.end, &*exchange.request.version), (End::Complete, "HTTP/2.0"));
+    assert!(header(&exchange.request.headers, "host").is_some(), "a replay over HTTP/1 needs it");
     let [made] = &exchange.upstream[..] else { panic!("{:?}", exchange.upstream) };
     assert_eq!((&*made.name, made.end), ("fx", End::Complete));
     let text = recorded(9_007_199_254_740_993, "USD");
