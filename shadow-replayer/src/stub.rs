@@ -86,7 +86,7 @@ struct Open {
 }
 
 impl Stub {
-    /// Binds a listener per upstream and answers until it is stopped.
+    /// Binds a listener for each upstream that has an address, as the configuration requires, and answers until it is stopped.
     pub async fn start(
         upstreams: &[Upstream],
         ambient: AmbientCalls,
@@ -106,15 +106,15 @@ impl Stub {
             late,
         });
         let stub = Self { state, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        for upstream in upstreams {
-            let listen = upstream.listen.expect("the configuration has an address for each");
+        let listening = |upstream: &Upstream| Some((upstream.clone(), upstream.listen?));
+        for (upstream, listen) in upstreams.iter().filter_map(listening) {
             let listener = TcpListener::bind(listen).await.map_err(|source| BindError {
                 name: upstream.name.clone(),
                 listen,
                 source,
             })?;
             let accepting =
-                accept(listener, Arc::new(upstream.clone()), stub.state.clone(), stub.stop.clone());
+                accept(listener, Arc::new(upstream), stub.state.clone(), stub.stop.clone());
             stub.tasks.spawn(accepting);
         }
         Ok(stub)
