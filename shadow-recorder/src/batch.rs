@@ -1,16 +1,23 @@
 //! The lines of the next frame, serialised, with what must be known of them if the frame cannot be written.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::account::Reason;
+use crate::business_key::BusinessKey;
 use crate::capture::Event;
-use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, UpstreamCall};
+use crate::census::Census;
+use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, Request, Sample, UpstreamCall};
 use crate::grpc::Descriptors;
+use crate::ledger::{Answered, Mapping, Reading};
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
 use crate::registry::{Call, Closed};
+use crate::sampling::{Decision, Sampling, StratumId};
 use crate::segment::{Calls, FRAME_BYTES_MAX, Line};
 use crate::totals::spanning;
 
@@ -27,6 +34,27 @@ pub(crate) struct Naming {
     pub(crate) body_bytes_max: usize,
     /// How gRPC messages are read, where that is known.
     pub(crate) grpc: Option<Descriptors>,
+    /// How what was booked is read, where the sampling needs that.
+    pub(crate) mapping: Option<Mapping>,
+    pub(crate) sampling: Sampling,
+    /// Where an exchange has its order key.
+    pub(crate) order_key: Option<Arc<BusinessKey>>,
+}
+
+#[cfg(test)]
+impl Naming {
+    /// Records everything, and knows nothing of the messages.
+    pub(crate) fn plain() -> Self {
+        Self {
+            service: "ledger".into(),
+            build: "p1".into(),
+            body_bytes_max: 1000,
+            grpc: None,
+            mapping: None,
+            sampling: Sampling::everything(),
+            order_key: None,
+        }
+    }
 }
 
 /// A line that is ready to be written.
@@ -39,8 +67,16 @@ pub(crate) struct Ready {
 /// What a line holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Of {
-    Exchange { received_at: Timestamp, calls: u64 },
+    Exchange { received_at: Timestamp, calls: u64, stratum: StratumId },
     Ambient(Attribution),
+}
+
+/// Why an event becomes no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The sampling leaves the exchange out.
+    Out(StratumId),
+    Lost(Reason),
 }
 
 /// The lines of a frame.
@@ -48,6 +84,8 @@ pub(crate) enum Of {
 pub(crate) struct Batch {
     pub(crate) lines: Vec<Box<RawValue>>,
     pub(crate) received: Vec<Timestamp>,
+    /// The exchanges by stratum.
+    pub(crate) strata: BTreeMap<StratumId, u64>,
     /// The first and the last of them.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
     /// The calls among the lines, each under its attribution.
@@ -61,8 +99,9 @@ impl Batch {
         self.bytes += ready.text.get().len();
         self.lines.push(ready.text);
         match ready.of {
-            Of::Exchange { received_at, calls } => {
+            Of::Exchange { received_at, calls, stratum } => {
                 self.received.push(received_at);
+                *self.strata.entry(stratum).or_default() += 1;
                 self.span = Some(spanning(self.span, received_at));
                 self.calls.attributed += calls;
             }
@@ -92,27 +131,55 @@ impl Batch {
     }
 }
 
-/// Decodes the bodies of an event and writes its line; the error says why the event is dropped.
-pub(crate) fn line(event: Event, naming: &Naming, metrics: &Metrics) -> Result<Ready, Reason> {
+/// Decodes the bodies of an event, adds what it booked to the census, and writes its line; the error says why there is none.
+pub(crate) fn line(
+    event: Event,
+    naming: &Naming,
+    metrics: &Metrics,
+    census: Option<&mut Census>,
+) -> Result<Ready, Left> {
     let (line, of) = match event {
         Event::Exchange(closed) => {
+            let (drawn, trace_id) = (closed.drawn, closed.trace_id);
             let (received_at, calls) = (closed.received_at, closed.calls.len() as u64);
-            let exchange = exchange(*closed, naming, metrics).ok_or(Reason::Panic)?;
-            (Line::Exchange(exchange.into()), Of::Exchange { received_at, calls })
+            let mut exchange =
+                exchange(*closed, naming, metrics).ok_or(Left::Lost(Reason::Panic))?;
+            let reading = naming.mapping.as_ref().and_then(|mapping| read(mapping, &exchange));
+            if let Some(census) = census {
+                census.read(reading.as_ref());
+            }
+            let sampling = &naming.sampling;
+            match sampling.decide(drawn, trace_id, &exchange, reading.as_ref()) {
+                Decision::Out(stratum) => return Err(Left::Out(stratum)),
+                Decision::Kept(stratum, sample) => {
+                    exchange.sample = sample;
+                    (Line::Exchange(exchange.into()), Of::Exchange { received_at, calls, stratum })
+                }
+            }
         }
         Event::Stray { at, attribution, upstream, seen } => {
             let call = call(&upstream, 0, *seen, naming, metrics);
             (Line::Ambient(Ambient { at, attribution, call }.into()), Of::Ambient(attribution))
         }
-        Event::End => return Err(Reason::Shutdown),
+        Event::End => return Err(Left::Lost(Reason::Shutdown)),
     };
-    let text = to_raw_value(&line).map_err(|_| Reason::Panic)?;
+    let text = to_raw_value(&line).map_err(|_| Left::Lost(Reason::Panic))?;
     if text.get().len() as u64 > LINE_BYTES_MAX {
-        return Err(Reason::LineBytesMax);
+        return Err(Left::Lost(Reason::LineBytesMax));
     }
     Ok(Ready { text, of })
 }
 
+/// Reads what an exchange booked; `None` where it was never answered.
+fn read(mapping: &Mapping, exchange: &Exchange) -> Option<Reading> {
+    let response = exchange.response.as_ref()?;
+    let calls = exchange.upstream.iter().map(|call| (&*call.name, &call.request));
+    let calls: Vec<(&str, &Request)> = calls.collect();
+    let (request, body) = (&exchange.request, &response.body);
+    Some(mapping.read(&Answered { request, status: response.status, body, calls: &calls }))
+}
+
+/// Its sample is decided on after it.
 fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchange> {
     let calls: Option<Vec<UpstreamCall>> = closed
         .calls
@@ -123,6 +190,7 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         .collect();
     let (end, duration_us) = (closed.seen.end(), closed.seen.duration_us());
     let (request, response) = closed.seen.into_messages(naming, metrics);
+    let order_key = naming.order_key.as_ref().and_then(|source| source.of(&request));
     Some(Exchange {
         id: ExchangeId(Uuid::from_u128(closed.id).hyphenated().to_string()),
         trace_id: format!("{:032x}", closed.trace_id),
@@ -131,12 +199,12 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         duration_us,
         service: naming.service.clone(),
         build: naming.build.clone(),
-        order_key: None,
+        order_key,
         request,
         response,
         end,
         upstream: calls?,
-        sample: closed.drawn.sample(),
+        sample: Sample::everything(),
     })
 }
 

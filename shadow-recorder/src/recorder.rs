@@ -375,6 +375,9 @@ fn naming(config: &Config) -> Naming {
         build: config.build.clone(),
         body_bytes_max: config.recorder.body_bytes_max,
         grpc: config.recorder.grpc_descriptors.clone(),
+        mapping: config.recorder.sampling.needs_reading().then(|| config.mapping.clone()),
+        sampling: config.recorder.sampling.clone(),
+        order_key: config.recorder.order_key.clone(),
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Open {
 pub(crate) struct Record {
     received_at: Timestamp,
     sequence: u64,
-    drawn: Drawn,
+    pub(crate) drawn: Drawn,
     pub(crate) started: Instant,
     pub(crate) seen: Option<Seen>,
     pub(crate) calls: Vec<Call>,
@@ -377,7 +377,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampling::Sampling;
+    use crate::sampling::Drawn;
 
     #[test]
     fn a_small_step_of_the_clock_is_not_followed_back() {
@@ -395,7 +395,7 @@ mod tests {
         // Its clock was read before it had the lock.
         let read = clock::now() - SignedDuration::from_millis(1);
         let watermark = registry.watermark();
-        let drawn = Sampling::everything().draw(1).unwrap();
+        let drawn = Drawn::of_everything();
         registry.enter(1, 1, drawn, read, Instant::now());
         assert!(registry.watermark() >= watermark);
     }

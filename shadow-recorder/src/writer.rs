@@ -12,12 +12,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::account::{Passed, Reason};
-use crate::batch::{self, Batch, FRAME_BYTES, Naming, Of};
+use crate::batch::{self, Batch, FRAME_BYTES, Left, Naming, Of};
 use crate::capture::{Capture, Event};
+use crate::census::Census;
 use crate::clock;
 use crate::record::caught;
-use crate::sampling::STRATUM;
-use crate::segment::{self, Accounting, Calls, Header, Line, Tally};
+use crate::sampling::StratumId;
+use crate::segment::{self, Accounting, Calls, Header, Line};
 use crate::spool::{Spool, SpoolFile};
 use crate::totals::{Totals, spanning};
 use crate::upload::{Parcel, Sealed};
@@ -47,6 +48,8 @@ pub(crate) struct Writer {
     sequences: Vec<u64>,
     /// What passed unrecorded and no accounting line on disk names yet.
     unreported: Passed,
+    /// What was booked since the last accounting line on disk, where that is added up.
+    census: Option<Census>,
     outcome: Outcome,
     retry_at: Option<Instant>,
     is_spool_full: bool,
@@ -82,10 +85,12 @@ impl Writer {
         header: Header,
         parcels: UnboundedSender<Parcel>,
     ) -> Self {
+        let census = naming.sampling.has_census().then(Census::default);
         Self {
             capture,
             spool,
             naming,
+            census,
             pace,
             header,
             parcels,
@@ -109,14 +114,16 @@ impl Writer {
         self.capture.switch.pause(Reason::Panic);
         let exchanges = self.batch.exchanges() + self.in_hand.0;
         let calls = self.batch.call_count() + self.in_hand.1;
-        self.capture.account.drop_exchanges(Reason::Panic, exchanges, calls);
+        let undecided = self.naming.sampling.undecided();
+        self.capture.account.drop_exchanges(undecided, Reason::Panic, exchanges, calls);
         self.capture.settle(&std::mem::take(&mut self.sequences));
         self.capture.health.failed("writer");
         loop {
             match events.recv() {
                 Ok(Event::Exchange(closed)) => {
                     self.capture.metrics.queue_exchanges.dec();
-                    self.capture.account.drop_exchange(Reason::Panic, closed.calls.len() as u64);
+                    let (stratum, calls) = (closed.drawn.stratum, closed.calls.len() as u64);
+                    self.capture.account.drop_exchange(stratum, Reason::Panic, calls);
                     self.capture.settle(&[closed.sequence]);
                 }
                 Ok(Event::Stray { .. }) => {
@@ -192,17 +199,21 @@ impl Writer {
     /// Adds an event to the batch, or counts it.
     fn take(&mut self, event: Event) {
         self.capture.metrics.queue_exchanges.dec();
-        let (sequence, calls) = match &event {
-            Event::Exchange(closed) => (Some(closed.sequence), closed.calls.len() as u64),
-            _ => (None, 1),
+        let (sequence, calls, stratum) = match &event {
+            Event::Exchange(closed) => {
+                (Some(closed.sequence), closed.calls.len() as u64, closed.drawn.stratum)
+            }
+            _ => (None, 1, StratumId::default()),
         };
         let exchanges = u64::from(sequence.is_some());
         self.in_hand = (exchanges, calls);
         let ready = if self.spool_is_full() {
-            Err(Reason::SpoolBytesMax)
+            Err(Left::Lost(Reason::SpoolBytesMax))
         } else {
-            let line = caught(|| batch::line(event, &self.naming, &self.capture.metrics));
-            line.unwrap_or(Err(Reason::Panic))
+            let (naming, metrics, census) =
+                (&self.naming, &self.capture.metrics, self.census.as_mut());
+            let line = caught(|| batch::line(event, naming, metrics, census));
+            line.unwrap_or(Err(Left::Lost(Reason::Panic)))
         };
         match ready {
             Ok(ready) => {
@@ -214,7 +225,13 @@ impl Writer {
                 }
                 self.batch.push(ready);
             }
-            Err(reason) => self.capture.account.drop_exchanges(reason, exchanges, calls),
+            Err(Left::Out(stratum)) => {
+                self.capture.account.sample_out(stratum);
+                self.capture.account.sample_out_calls(calls);
+            }
+            Err(Left::Lost(reason)) => {
+                self.capture.account.drop_exchanges(stratum, reason, exchanges, calls);
+            }
         }
         self.in_hand = (0, 0);
         self.sequences.extend(sequence);
@@ -269,12 +286,16 @@ impl Writer {
                 self.disk_recovered();
                 self.outcome.recorded += batch.exchanges();
                 self.outcome.add(std::mem::take(&mut self.unreported));
+                self.census = self.census.take().map(|_| Census::default());
                 self.outcome.sealed_last |= accounting.last;
                 self.capture.metrics.exchanges_recorded.inc_by(batch.exchanges());
                 true
             }
             Err(error) => {
-                self.capture.account.drop_exchanges(Reason::Disk, in_batch.0, in_batch.1);
+                self.capture.account.drop_calls(in_batch.1);
+                for (stratum, exchanges) in &batch.strata {
+                    self.capture.account.drop_exchanges(*stratum, Reason::Disk, *exchanges, 0);
+                }
                 self.disk_failed(&error);
                 false
             }
@@ -283,13 +304,12 @@ impl Writer {
 
     fn accounting(&self, batch: &Batch, last: bool) -> Accounting {
         let passed = &self.unreported;
-        let dropped = passed.dropped.iter().map(|(why, n)| (why.as_str().to_owned(), *n));
-        let tally = Tally {
-            observed: batch.exchanges() + passed.exchanges(),
-            recorded: batch.exchanges(),
-            sampled_out: passed.sampled_out,
-            dropped: dropped.collect(),
-        };
+        let names = self.naming.sampling.names();
+        let strata = StratumId::all().zip(names).map(|(id, name)| {
+            let recorded = batch.strata.get(&id).copied().unwrap_or_default();
+            let tally = passed.strata.get(&id).cloned().unwrap_or_default().tally(recorded);
+            (name, tally)
+        });
         let calls = Calls {
             sampled_out: passed.calls_sampled_out,
             dropped: passed.calls_dropped,
@@ -299,8 +319,9 @@ impl Writer {
             sealed_through: self.capture.watermark(),
             at: clock::now(),
             last,
-            strata: BTreeMap::from([(STRATUM.to_owned(), tally)]),
+            strata: strata.collect(),
             calls,
+            census: self.census.clone(),
         }
     }
 
@@ -363,7 +384,8 @@ impl Writer {
             + self.outcome.dropped.values().sum::<u64>()
             + self.unreported.exchanges();
         let lost = self.capture.account.observed().saturating_sub(known);
-        self.capture.account.drop_exchanges(Reason::Shutdown, lost, 0);
+        let undecided = self.naming.sampling.undecided();
+        self.capture.account.drop_exchanges(undecided, Reason::Shutdown, lost, 0);
         self.retry_at = None;
         self.open();
         // The second attempt reports what the first could not write.
@@ -394,9 +416,11 @@ impl Writer {
 
 impl Outcome {
     fn add(&mut self, passed: Passed) {
-        self.sampled_out += passed.sampled_out;
-        for (reason, count) in passed.dropped {
-            *self.dropped.entry(reason).or_default() += count;
+        for of in passed.strata.into_values() {
+            self.sampled_out += of.sampled_out;
+            for (reason, count) in of.dropped {
+                *self.dropped.entry(reason).or_default() += count;
+            }
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::business_key::business_key;
-use super::sampling::sampling;
+use super::sampling::{order_key, sampling};
 use super::upstream::Origin;
 use super::{At, Document, Table};
 use crate::business_key::BusinessKey;
@@ -40,6 +41,8 @@ pub struct Recorder {
     pub instance: String,
     /// Which exchanges are recorded.
     pub sampling: Sampling,
+    /// Where an exchange has the key by which it is replayed in order.
+    pub order_key: Option<Arc<BusinessKey>>,
     /// Where an exchange has its business key.
     pub business_key: Option<BusinessKey>,
     /// How long an exchange stays open after its answer, for late upstream calls.
@@ -118,7 +121,7 @@ pub fn store(document: &Document<'_>) -> Option<Store> {
 }
 
 /// The keys of `[recorder]`.
-const KNOWN: [&str; 29] = [
+const KNOWN: [&str; 33] = [
     "listen",
     "forward_to",
     "admin",
@@ -128,6 +131,10 @@ const KNOWN: [&str; 29] = [
     "threads",
     "sampling_rate",
     "sampling_key",
+    "sampling_unit",
+    "order_key",
+    "census",
+    "size",
     "business_key",
     "linger",
     "grace",
@@ -161,10 +168,12 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         None => Some(sanitised(instance)),
     };
     let seconds = Duration::from_secs;
+    let order_key = order_key(&mut table);
     let bytes = |table: &mut Table<'_, '_>, key, default| table.integer(key, 1).unwrap_or(default);
     let recorder = Recorder {
         admin: table.address("admin"),
-        sampling: sampling(&mut table),
+        sampling: sampling(document, &mut table, order_key.as_ref()),
+        order_key,
         business_key: business_key(&mut table),
         hand_over: table.text("hand_over").map(|path| document.resolve(&path.value)),
         threads: threads(&mut table),
