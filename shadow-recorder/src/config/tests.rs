@@ -119,7 +119,7 @@ fn a_rate_below_one_needs_a_key_which_is_never_shown() {
 #[test]
 fn a_stratum_says_whom_it_takes_and_how_many() {
     let with = |lines: &str| {
-        let text = GOOD.replace("spool = ", &format!("sampling_key = \"s3cret\"\nspool = "));
+        let text = GOOD.replace("spool = ", "sampling_key = \"s3cret\"\nspool = ");
         format!("{text}\n{lines}")
     };
     let stratum = |keys: &str| with(&format!("[[stratum]]\nname = \"a\"\n{keys}"));
@@ -128,7 +128,7 @@ fn a_stratum_says_whom_it_takes_and_how_many() {
         "answer = { path = \"$.kind\", value = \"refund\" }\nline_of_business = \"Eats\"\nrate = \"0.5\"\n",
     );
     assert_eq!(mistakes(&stratum(good), |_| None), Vec::<String>::new());
-    let many: String =
+    let many: Vec<String> =
         (0..65).map(|n| format!("[[stratum]]\nname = \"s{n}\"\nrate = \"1\"\n")).collect();
     for (text, expected) in [
         (with("[[stratum]]\nrate = \"1\""), "`name` is missing"),
@@ -159,7 +159,7 @@ fn a_stratum_says_whom_it_takes_and_how_many() {
             "`path` says which value of the answer is meant",
         ),
         (stratum("rate = \"1\"\nlob = \"Eats\""), "unknown key `lob`"),
-        (with(&many), "there can be at most 64 strata"),
+        (with(&many.concat()), "there can be at most 64 strata"),
         (
             GOOD.to_owned() + "\n[[stratum]]\nname = \"a\"\nrate = \"0.5\"",
             "`sampling_key` is missing",

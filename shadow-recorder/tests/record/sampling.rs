@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use http::Request;
 use http_body_util::Full;
-use shadow_recorder::amount::UNITS;
+use shadow_recorder::amount::{Amount, UNITS};
 use shadow_recorder::census::{Cell, Census};
 use shadow_recorder::exchange::{PI_ONE, Unit, header};
 
@@ -123,7 +123,7 @@ async fn each_stratum_has_its_chance_and_the_census_has_all_money() {
             _ => (PI_ONE / 20).max((amount * 10 + 5) * (PI_ONE / 1000)),
         };
         assert!(sample.pi.abs_diff(pi) < 4000, "{number}: {} {pi}", sample.pi);
-        let size = sample.size.map(|size| size.units());
+        let size = sample.size.map(Amount::units);
         let money = i128::from(amount) * UNITS + UNITS / 2;
         assert_eq!(size, (lob == "Payments").then_some(money));
     }
