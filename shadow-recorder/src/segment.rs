@@ -14,6 +14,7 @@
 //! The same framing carries the candidate's kept answers, with other lines.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 
@@ -208,13 +209,40 @@ impl Calls {
 
 /// Compresses lines into one frame and appends it to a file.
 pub fn write_frame<L: Serialize>(out: &mut impl Write, lines: &[L]) -> io::Result<()> {
-    let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
-    encoder.include_checksum(true)?;
+    let mut frame = Frame::new()?;
     for line in lines {
-        serde_json::to_writer(&mut encoder, line)?;
-        encoder.write_all(b"\n")?;
+        frame.add(&serde_json::to_vec(line)?)?;
     }
-    encoder.finish()?.flush()
+    out.write_all(&frame.finish()?)?;
+    out.flush()
+}
+
+/// A frame in memory, to which lines are added one by one.
+pub(crate) struct Frame(zstd::stream::write::Encoder<'static, Vec<u8>>);
+
+impl Frame {
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
+        encoder.include_checksum(true)?;
+        Ok(Self(encoder))
+    }
+
+    /// Compresses a line of JSON.
+    pub(crate) fn add(&mut self, line: &[u8]) -> io::Result<()> {
+        self.0.write_all(line)?;
+        self.0.write_all(b"\n")
+    }
+
+    /// Ends the frame.
+    pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
+        self.0.finish()
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").finish_non_exhaustive()
+    }
 }
 
 /// Reads the lines of a segment, frame by frame, over whatever damage it has.

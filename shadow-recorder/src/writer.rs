@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::account::{Passed, Reason};
@@ -33,6 +32,9 @@ pub(crate) struct Pace {
     pub(crate) spool_bytes_max: u64,
 }
 
+/// Memory that is kept for the next line.
+const LINE_BYTES_KEPT: usize = 1 << 20;
+
 /// The writer and all that it holds.
 pub(crate) struct Writer {
     capture: Arc<Capture>,
@@ -44,6 +46,8 @@ pub(crate) struct Writer {
     parcels: UnboundedSender<Parcel>,
     segment: Option<Segment>,
     batch: Batch,
+    /// The line in hand; kept, because its memory is used again.
+    line: Vec<u8>,
     /// What the batch settles, recorded or dropped.
     sequences: Vec<u64>,
     /// What passed unrecorded and no accounting line on disk names yet.
@@ -96,6 +100,7 @@ impl Writer {
             parcels,
             segment: None,
             batch: Batch::default(),
+            line: Vec::new(),
             sequences: Vec::new(),
             unreported: Passed::default(),
             outcome: Outcome::default(),
@@ -212,18 +217,22 @@ impl Writer {
         } else {
             let (naming, metrics, census) =
                 (&self.naming, &self.capture.metrics, self.census.as_mut());
-            let line = caught(|| batch::line(event, naming, metrics, census));
+            let text = &mut self.line;
+            let line = caught(|| batch::line(event, naming, metrics, census, text));
             line.unwrap_or(Err(Left::Lost(Reason::Panic)))
         };
         match ready {
-            Ok(ready) => {
-                if let Of::Exchange { received_at, .. } = ready.of
+            Ok(of) => {
+                if let Of::Exchange { received_at, .. } = of
                     && self.would_overspan(received_at)
                 {
                     self.flush(Occasion::Full);
                     self.seal();
                 }
-                self.batch.push(ready);
+                // It goes to memory: should it fail all the same, the writer does, and counts what it holds.
+                self.batch.push(&self.line, of).expect("a line is compressed into memory");
+                // What one large exchange needed is not kept for ever.
+                self.line.shrink_to(LINE_BYTES_KEPT);
             }
             Err(Left::Out(stratum)) => {
                 self.capture.account.sample_out(stratum);
@@ -269,17 +278,17 @@ impl Writer {
     /// Writes the batch as one frame, with its accounting line, and syncs it.
     fn flush(&mut self, occasion: Occasion) -> bool {
         self.unreported.add(self.capture.account.take());
-        let has_news = !self.batch.lines.is_empty() || !self.unreported.is_nothing();
+        let has_news = self.batch.frame.is_some() || !self.unreported.is_nothing();
         if !has_news && matches!(occasion, Occasion::Interval | Occasion::Full) {
             return true;
         }
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         // Settled before the watermark is read: they are in this frame, or counted as dropped.
         self.capture.settle(&std::mem::take(&mut self.sequences));
         let accounting = self.accounting(&batch, matches!(occasion, Occasion::Last));
         let (in_hand, in_batch) = (self.in_hand, (batch.exchanges(), batch.call_count()));
         self.in_hand = (in_hand.0 + in_batch.0, in_hand.1 + in_batch.1);
-        let appended = self.append(&batch, &accounting);
+        let appended = self.append(&mut batch, &accounting);
         self.in_hand = in_hand;
         match appended {
             Ok(()) => {
@@ -325,12 +334,9 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, batch: &Batch, accounting: &Accounting) -> anyhow::Result<()> {
+    fn append(&mut self, batch: &mut Batch, accounting: &Accounting) -> anyhow::Result<()> {
         let segment = self.segment.as_mut().ok_or_else(|| anyhow::anyhow!("no segment is open"))?;
-        let last = to_raw_value(&Line::Accounting(accounting.clone()))?;
-        let lines: Vec<&RawValue> = batch.lines.iter().chain([&last]).map(|line| &**line).collect();
-        let mut frame = Vec::new();
-        segment::write_frame(&mut frame, &lines)?;
+        let frame = batch.finish(accounting)?;
         segment.file.append(&frame)?;
         for received_at in &batch.received {
             segment.totals.add_exchange(*received_at);
