@@ -350,11 +350,11 @@ impl Capture {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let until = Instant::now() + self.capture.limits.linger;
+        let (now, linger) = (Instant::now(), self.capture.limits.linger);
         let mut registry = self.capture.registry();
         match self.known_by {
-            KnownBy::Trace(trace_id) => registry.linger_trace(trace_id, until),
-            KnownBy::Id(id) => registry.linger(id, until),
+            KnownBy::Trace(trace_id) => registry.linger_trace(trace_id, now, linger),
+            KnownBy::Id(id) => registry.linger(id, now + linger),
         }
     }
 }

@@ -189,7 +189,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         memory_bytes_max: usize_of(bytes(&mut table, "memory_bytes_max", 256 << 20)),
         spool_bytes_max: bytes(&mut table, "spool_bytes_max", 1 << 30),
         calls_max: usize_of(bytes(&mut table, "calls_max", 1_000)),
-        exchanges_open_max: usize_of(bytes(&mut table, "exchanges_open_max", 10_000)),
+        exchanges_open_max: usize_of(bytes(&mut table, "exchanges_open_max", 20_000)),
         queue_exchanges_max: usize_of(bytes(&mut table, "queue_exchanges_max", 10_000)),
         fsync_interval: table.duration("fsync_interval").unwrap_or(seconds(1)),
         segment_age_max: table.duration("segment_age_max").unwrap_or(seconds(60)),
