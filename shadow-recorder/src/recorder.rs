@@ -396,6 +396,7 @@ fn header(config: &Config, boot: &str) -> Header {
         boot: boot.into(),
         sequence: 1,
         opened_at: clock::now(),
+        sealed_through: clock::now(),
         service_address: address(&config.recorder.forward_to),
         upstream_addresses: config
             .upstreams

@@ -69,6 +69,10 @@ pub struct Header {
     pub sequence: u64,
     /// When the segment was opened.
     pub opened_at: Timestamp,
+    /// Every exchange of the boot received before this instant is in an earlier segment. Later than that instant nothing is certain until
+    /// the first accounting line.
+    #[serde(default)]
+    pub sealed_through: Timestamp,
     /// Where the service listens, so that a replay never goes there.
     pub service_address: String,
     /// Where the named upstreams are, so that a replay never goes there.

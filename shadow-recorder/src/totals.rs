@@ -70,7 +70,7 @@ impl Totals {
     /// Describes the segment. The same content gives the same manifest, so that committing twice changes nothing.
     /// `ends_boot` says that no other segment of the boot follows, whether or not it stopped cleanly.
     pub(crate) fn manifest(&self, header: &Header, bytes: &[u8], ends_boot: bool) -> Manifest {
-        let unaccounted = (header.opened_at, header.opened_at, false);
+        let unaccounted = (header.opened_at, header.sealed_through, false);
         let (sealed_at, sealed_through, last) = self.accounted.unwrap_or(unaccounted);
         Manifest {
             format: manifest::FORMAT.into(),

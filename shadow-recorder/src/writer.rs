@@ -41,7 +41,7 @@ pub(crate) struct Writer {
     spool: Spool,
     naming: Naming,
     pace: Pace,
-    /// The header of the next segment, but for its time.
+    /// The header of the next segment, but for the time of its opening.
     header: Header,
     parcels: UnboundedSender<Parcel>,
     segment: Option<Segment>,
@@ -293,6 +293,8 @@ impl Writer {
         match appended {
             Ok(()) => {
                 self.disk_recovered();
+                // What the next segment begins with: a crash before its first frame must not hide what was lost since.
+                self.header.sealed_through = accounting.sealed_through;
                 self.outcome.recorded += batch.exchanges();
                 self.outcome.add(std::mem::take(&mut self.unreported));
                 self.census = self.census.take().map(|_| Census::default());

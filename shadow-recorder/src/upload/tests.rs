@@ -17,6 +17,7 @@ fn header(service: &str, sequence: u64) -> Header {
         boot: "b".into(),
         sequence,
         opened_at: Timestamp::UNIX_EPOCH,
+        sealed_through: Timestamp::UNIX_EPOCH,
         service_address: String::new(),
         upstream_addresses: std::collections::BTreeMap::new(),
         sampling: Sampling::everything().rule(),

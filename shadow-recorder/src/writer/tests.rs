@@ -34,6 +34,7 @@ fn bench(pace: Pace) -> Bench {
         boot: "b".into(),
         sequence: 1,
         opened_at: Timestamp::UNIX_EPOCH,
+        sealed_through: Timestamp::UNIX_EPOCH,
         service_address: String::new(),
         upstream_addresses: BTreeMap::new(),
         sampling: Sampling::everything().rule(),

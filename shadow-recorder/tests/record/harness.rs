@@ -72,7 +72,7 @@ impl Sidecar {
             let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
             let line = line.expect("the recorder ended");
             log += &line;
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let line: serde_json::Value = serde_json::from_str(&line).expect(&line);
             if let Some(text) = line["fields"]["listening"].as_str() {
                 let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
                 listening = pairs.map(|(n, at)| (n.to_owned(), at.parse().unwrap())).collect();

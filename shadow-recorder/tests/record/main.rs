@@ -33,5 +33,7 @@ mod operation;
 mod restart;
 // Stopping, being killed, and starting again.
 mod stop;
+// Being killed, often.
+mod kill;
 // Configurations that cannot be used.
 mod usage;
