@@ -252,10 +252,10 @@ async fn keep(
     let store = &config.replay.store;
     let document = serde_json::to_string_pretty(&verdict).map_err(CertifyError::Json)?;
     let key = verdict::key(&verdict.run_id, verdict.revision);
-    store.put(&key, document.as_bytes()).await.map_err(CertifyError::Store)?;
+    store.put(&key, document.clone()).await.map_err(CertifyError::Store)?;
     let report_key = verdict::report_key(&verdict.run_id, verdict.revision);
     let report = report::render(&verdict).map_err(CertifyError::Report)?;
-    store.put(&report_key, report.as_bytes()).await.map_err(CertifyError::Store)?;
+    store.put(&report_key, report).await.map_err(CertifyError::Store)?;
     let new = NewVerdict {
         revision: verdict.revision,
         decided_at: verdict.decided_at,

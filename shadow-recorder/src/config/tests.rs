@@ -25,7 +25,7 @@ fn mistakes(text: &str, environment: Environment) -> Vec<String> {
         Err(other) => panic!("{other}"),
     };
     recorder::service(&document);
-    recorder::store(&document);
+    super::store::store(&document);
     recorder::recorder(&document, "host");
     egress::egress(&document, &upstream::upstreams(&document));
     match document.finish() {

@@ -44,7 +44,7 @@ async fn what_follows_a_segment_that_is_given_up_is_left_with_it() {
     let [first, second] = [1, 2].map(|sequence| sealed(&mut spool, sequence, 0));
     // A folder where the object should be.
     let store = Store::directory(folder.path().join("store"));
-    let path = store.path(&first.totals.key(&first.header).segment()).unwrap();
+    let path = store.path(&first.totals.key(&first.header).segment()).unwrap().unwrap();
     fs::create_dir_all(path).unwrap();
     let (sender, parcels) = unbounded_channel();
     for sealed in [first, second] {
