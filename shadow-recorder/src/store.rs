@@ -8,7 +8,7 @@
 //! - a key never leaves the store: every part is `[A-Za-z0-9._=-]+` and none is `.` or `..`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -234,12 +234,19 @@ impl Store {
         Ok(entries)
     }
 
-    /// Returns a local path by which engines read the object as it lies; `None` where it lies in a bucket.
-    pub fn path(&self, key: &str) -> Result<Option<PathBuf>, StoreError> {
-        check(key)?;
+    /// Returns the folder in which engines read objects as they lie, each at its key; `None` of a bucket.
+    pub fn root(&self) -> Option<&Path> {
         match &self.0 {
-            Kind::Directory(directory) => Ok(Some(directory.root().join(key))),
-            Kind::Bucket(_) => Ok(None),
+            Kind::Directory(directory) => Some(directory.root()),
+            Kind::Bucket(_) => None,
+        }
+    }
+
+    /// Returns what the bucket's keys begin with, before those of the store; `None` of a directory.
+    pub fn prefix(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Directory(_) => None,
+            Kind::Bucket(bucket) => Some(bucket.prefix()),
         }
     }
 

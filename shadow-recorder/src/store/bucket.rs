@@ -121,6 +121,10 @@ impl Bucket {
         format!("s3://{}/{}", self.settings.bucket, self.key(key))
     }
 
+    pub(super) fn prefix(&self) -> &str {
+        &self.settings.prefix
+    }
+
     fn key(&self, key: &str) -> String {
         format!("{}{key}", self.settings.prefix)
     }

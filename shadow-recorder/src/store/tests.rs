@@ -69,7 +69,6 @@ async fn a_key_never_leaves_the_store() {
             assert!(matches!(store.put(key, "x").await, Err(StoreError::Key(_))), "{key}");
             assert!(matches!(store.create(key, "x").await, Err(StoreError::Key(_))), "{key}");
             assert!(matches!(store.remove(key).await, Err(StoreError::Key(_))), "{key}");
-            assert!(matches!(store.path(key), Err(StoreError::Key(_))), "{key}");
         }
     })
     .await;
@@ -125,12 +124,12 @@ async fn a_long_list_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn only_a_directory_has_paths_and_both_say_where_an_object_lies() {
+async fn only_a_directory_is_a_folder_and_both_say_where_an_object_lies() {
     let directory = Store::directory("/srv/store");
-    assert_eq!(directory.path("a/b").unwrap(), Some("/srv/store/a/b".into()));
+    assert_eq!(directory.root(), Some("/srv/store".as_ref()));
     assert_eq!(directory.location("a/b"), "/srv/store/a/b");
     let settings = Settings { bucket: "books".into(), prefix: "ledger/".into(), ..settings() };
     let bucket = Store::bucket(settings);
-    assert_eq!(bucket.path("a/b").unwrap(), None);
+    assert_eq!(bucket.root(), None);
     assert_eq!(bucket.location("a/b"), "s3://books/ledger/a/b");
 }

@@ -44,7 +44,7 @@ async fn what_follows_a_segment_that_is_given_up_is_left_with_it() {
     let [first, second] = [1, 2].map(|sequence| sealed(&mut spool, sequence, 0));
     // A folder where the object should be.
     let store = Store::directory(folder.path().join("store"));
-    let path = store.path(&first.totals.key(&first.header).segment()).unwrap().unwrap();
+    let path = store.root().unwrap().join(first.totals.key(&first.header).segment());
     fs::create_dir_all(path).unwrap();
     let (sender, parcels) = unbounded_channel();
     for sealed in [first, second] {
@@ -97,4 +97,34 @@ async fn what_another_service_left_behind_is_not_stored() {
     assert_eq!((uploaded.committed, uploaded.left), (1, 0));
     assert!(directory.join("a-1.ndjson.zst").exists());
     assert!(!directory.join("b-1.ndjson.zst").exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_an_hour_is_asked_now_and_then_and_gets_everything_when_it_is_back()
+ {
+    const HOUR: Duration = Duration::from_hours(1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(folder.path().join("spool"), "b".into(), String::new());
+    let [first, second] = [1, 2].map(|sequence| sealed(&mut spool, sequence, 0));
+    let root = folder.path().join("store");
+    fs::write(&root, "a file where the store should be").unwrap();
+    let (sender, parcels) = unbounded_channel();
+    for sealed in [first, second] {
+        sender.send(Parcel::Sealed(sealed.into())).unwrap();
+    }
+    drop(sender);
+    let upload = upload(Store::directory(&root));
+    let failures = upload.metrics.upload_failures.clone();
+    // The clock of the test, which goes on by itself where everything waits.
+    let began = tokio::time::Instant::now();
+    let back = tokio::spawn(async move {
+        tokio::time::sleep(HOUR).await;
+        fs::remove_file(&root).unwrap();
+    });
+    let uploaded = upload.run(parcels).await;
+    back.await.unwrap();
+    assert_eq!((uploaded.committed, uploaded.left), (2, 0));
+    assert!((HOUR..=HOUR + RETRY_MAX).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // Not more often than every fifteen seconds once it has backed off, not less often than every thirty.
+    assert!((120..=250).contains(&failures.get()), "{}", failures.get());
 }
