@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -85,7 +85,7 @@ impl Args {
 
 impl Command {
     /// Does it; returns the exit code.
-    pub async fn run(self, config: &PathBuf, environment: Environment) -> Result<u8, Failure> {
+    pub async fn run(self, config: &Path, environment: Environment) -> Result<u8, Failure> {
         let place = Place::load(config, environment).map_err(|error| (USAGE, error.into()))?;
         match self {
             Self::Segments(segments) => segments.run(&place).await,
@@ -103,7 +103,7 @@ struct Place {
 }
 
 impl Place {
-    fn load(path: &PathBuf, environment: Environment) -> Result<Self, ConfigError> {
+    fn load(path: &Path, environment: Environment) -> Result<Self, ConfigError> {
         let text = config::read(path)?;
         let document = Document::parse(path, &text, environment)?;
         let (service, store) = (service(&document), store(&document));

@@ -134,11 +134,13 @@ pub fn drawn(boots: &[Boot]) -> String {
     };
     let mut text = table(&COLUMNS, &boots.iter().map(row).collect::<Vec<_>>());
     let mut sum = Tally::default();
-    boots.iter().for_each(|boot| sum.add(&boot.exchanges));
+    for boot in boots {
+        sum.add(&boot.exchanges);
+    }
     let reasons = sum.dropped.iter().map(|(reason, count)| format!("{count} {reason}"));
     let reasons: Vec<String> = reasons.collect();
     if !reasons.is_empty() {
-        text += &format!("dropped: {}\n", reasons.join(", "));
+        text.extend(["dropped: ", &*reasons.join(", "), "\n"]);
     }
     text
 }

@@ -49,7 +49,10 @@ pub fn init(environment: Environment) -> Log {
     let level = environment("SHADOW_LOG").unwrap_or_else(|| "info".into());
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     // Below that level the AWS SDK shows requests with their session token.
-    let filter = filter.add_directive(BUCKET_LEVEL.parse().expect("a directive"));
+    let filter = match BUCKET_LEVEL.parse() {
+        Ok(level) => filter.add_directive(level),
+        Err(_) => EnvFilter::new("info"),
+    };
     let lines = log.clone();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());

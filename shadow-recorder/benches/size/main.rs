@@ -6,6 +6,7 @@
 //! All forms hold the same requests, answers and upstream calls. `GoReplay` and Shadow write to disk once a second, which ends a block of
 //! the compression; the more exchanges a second has, the better both compress. A HAR is one document, compressed as a whole.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,14 +63,15 @@ fn table(args: &Args) -> Result<String> {
         let segment = forms::segment(&exchanges, per_second)?.len();
         let goreplay = forms::goreplay(&exchanges, per_second)?.len();
         let each = |bytes: usize| bytes / exchanges.len();
-        text += &format!(
-            "| {per_second} | {} | {} | {} | {} | {} |\n",
+        writeln!(
+            text,
+            "| {per_second} | {} | {} | {} | {} | {} |",
             each(segment),
             each(goreplay),
             each(har),
             ratio(goreplay, segment),
             ratio(har, segment)
-        );
+        )?;
     }
     Ok(text)
 }
