@@ -22,6 +22,7 @@ use directory::Directory;
 #[derive(Clone, Debug)]
 pub struct Store(Kind);
 
+// What a bucket is asked is boxed: its futures are large, and would make those of all who may ask so.
 #[derive(Clone, Debug)]
 enum Kind {
     Directory(Directory),
@@ -159,7 +160,7 @@ impl Store {
         let bytes = bytes.into();
         let put = match &self.0 {
             Kind::Directory(directory) => directory.put(key, &bytes).await.map_err(Cause::from),
-            Kind::Bucket(bucket) => bucket.put(key, bytes).await.map_err(Cause::from),
+            Kind::Bucket(bucket) => Box::pin(bucket.put(key, bytes)).await.map_err(Cause::from),
         };
         put.map_err(|source| self.put_failed(key, source))
     }
@@ -170,7 +171,7 @@ impl Store {
         let bytes = bytes.into();
         let created = match &self.0 {
             Kind::Directory(directory) => directory.create(key, &bytes).await.map_err(Cause::from),
-            Kind::Bucket(bucket) => bucket.create(key, bytes).await.map_err(Cause::from),
+            Kind::Bucket(bucket) => Box::pin(bucket.create(key, bytes)).await.map_err(Cause::from),
         };
         match created.map_err(|source| self.put_failed(key, source))? {
             Created::Done => Ok(()),
@@ -185,7 +186,7 @@ impl Store {
         check(key)?;
         let bytes = match &self.0 {
             Kind::Directory(directory) => directory.get(key).await.map_err(Cause::from),
-            Kind::Bucket(bucket) => bucket.get(key).await.map_err(Cause::from),
+            Kind::Bucket(bucket) => Box::pin(bucket.get(key)).await.map_err(Cause::from),
         };
         bytes.map_err(|source| StoreError::Get {
             key: key.into(),
@@ -199,7 +200,7 @@ impl Store {
         check(key)?;
         let removed = match &self.0 {
             Kind::Directory(directory) => directory.remove(key).await.map_err(Cause::from),
-            Kind::Bucket(bucket) => bucket.remove(key).await.map_err(Cause::from),
+            Kind::Bucket(bucket) => Box::pin(bucket.remove(key)).await.map_err(Cause::from),
         };
         removed.map_err(|source| StoreError::Remove {
             key: key.into(),
@@ -222,7 +223,7 @@ impl Store {
         check(prefix.trim_end_matches('/'))?;
         let entries = match &self.0 {
             Kind::Directory(directory) => directory.entries(prefix).await.map_err(Cause::from),
-            Kind::Bucket(bucket) => bucket.entries(prefix).await.map_err(Cause::from),
+            Kind::Bucket(bucket) => Box::pin(bucket.entries(prefix)).await.map_err(Cause::from),
         };
         let mut entries = entries.map_err(|source| StoreError::List {
             prefix: prefix.into(),

@@ -9,17 +9,31 @@ use jiff::SignedDuration;
 use shadow_recorder::digest::sha256;
 use shadow_recorder::exchange::{Exchange, Request, Response};
 use shadow_recorder::har;
-use shadow_recorder::segment::{Line, write_frame};
+use shadow_recorder::segment::{Accounting, Calls, Line, Tally, write_frame};
 
-/// Segments as the writer makes them: one frame a second.
+/// Segments as the writer makes them: one frame a second, which ends with its accounting line.
 pub(crate) fn segment(exchanges: &[Exchange], per_second: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for second in exchanges.chunks(per_second) {
-        let lines: Vec<Line> =
+        let mut lines: Vec<Line> =
             second.iter().map(|exchange| Line::Exchange(Box::new(exchange.clone()))).collect();
+        lines.extend(second.last().map(|exchange| Line::Accounting(accounting(second, exchange))));
         write_frame(&mut bytes, &lines)?;
     }
     Ok(bytes)
+}
+
+fn accounting(second: &[Exchange], last: &Exchange) -> Accounting {
+    let recorded = second.len() as u64;
+    let tally = Tally { observed: recorded, recorded, ..Tally::default() };
+    let attributed = second.iter().map(|exchange| exchange.upstream.len() as u64).sum();
+    Accounting {
+        at: last.received_at,
+        sealed_through: last.received_at,
+        last: false,
+        strata: [(last.sample.stratum.clone(), tally)].into(),
+        calls: Calls { attributed, ..Calls::default() },
+    }
 }
 
 /// What `gor --output-file requests.gz` writes: a line of meta data, the raw message, a separator; flushed every second.

@@ -293,6 +293,8 @@ fn a_store_is_a_directory_or_a_bucket() {
     ] {
         let found = mistakes(&with(keys), |_| None).join("\n");
         assert!(found.contains(expected), "{expected}\n--- in\n{found}");
+        let is_unknown = found.contains("unknown key");
+        assert_eq!(is_unknown, keys.starts_with("bukket"), "{found}");
     }
 }
 

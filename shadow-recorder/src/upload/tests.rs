@@ -148,7 +148,7 @@ async fn uploaded(store: &Store, leftover: Leftover) -> (Uploaded, u64) {
     drop(sender);
     let upload = upload(store.clone());
     let damaged = upload.metrics.segments_damaged.clone();
-    (Box::pin(upload.run(parcels)).await, damaged.get())
+    (upload.run(parcels).await, damaged.get())
 }
 
 #[tokio::test]
