@@ -164,6 +164,18 @@ pub fn format_units(units: i128) -> String {
     format!("{sign}{whole}.{}", &decimals[..kept])
 }
 
+/// Reads back what [`format_units`] wrote; `None` for anything else.
+pub fn parse_units(text: &str) -> Option<i128> {
+    let (whole, fraction) = text.split_once('.')?;
+    let decimals = u32::try_from(fraction.len()).ok().filter(|decimals| *decimals <= SCALE)?;
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    if digits.is_empty() || !all_digits(digits) || !all_digits(fraction) {
+        return None;
+    }
+    let units: i128 = format!("{whole}{fraction}").parse().ok()?;
+    units.checked_mul(10_i128.pow(SCALE - decimals))
+}
+
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format_units(self.units()))

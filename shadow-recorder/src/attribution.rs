@@ -171,11 +171,11 @@ impl Capture {
 
     fn count(&self, why: Unrecorded) {
         match why {
-            Unrecorded::SampledOut => self.account.sample_out_call(),
+            Unrecorded::SampledOut => self.account.sample_out_calls(1),
             Unrecorded::TooMany(record) => {
                 self.metrics.exchanges_open.dec();
                 let calls = record.calls.len() as u64 + 1;
-                self.account.drop_exchange(Reason::CallsMax, calls);
+                self.account.drop_exchange(record.drawn.stratum, Reason::CallsMax, calls);
             }
         }
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -19,6 +21,9 @@ use crate::upload::{Parcel, Upload, Uploaded};
 
 /// How often exchanges are looked through for those that have lingered.
 pub(crate) const SWEEP: Duration = Duration::from_millis(10);
+
+/// A weight of 335 beside 1024 (Linux, `sched_prio_to_weight`).
+const NICE: i32 = 5;
 
 /// What the thread does.
 pub(crate) struct Background {
@@ -47,6 +52,7 @@ impl Background {
         let (tell_ended, ended) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("shadow-background".into()).spawn(move || {
+            yield_to_requests();
             runtime.block_on(self.run(tell_uploaded));
             // A disk that does not answer must not keep the process.
             runtime.shutdown_background();
@@ -81,6 +87,13 @@ impl Background {
             let _ = admin.await;
         }
     }
+}
+
+/// Lets the thread that carries requests go first where both want the same core. It still gets a quarter of that core, which is more than
+/// recording everything needs.
+pub(crate) fn yield_to_requests() {
+    // Where it is not allowed the threads are equals, as ever.
+    let _ = setpriority_process(Some(gettid()), NICE);
 }
 
 async fn sweep(capture: Arc<Capture>, end: CancellationToken) {

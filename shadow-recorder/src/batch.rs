@@ -1,17 +1,27 @@
-//! The lines of the next frame, serialised, with what must be known of them if the frame cannot be written.
+//! The lines of the next frame, with what must be known of them if the frame cannot be written.
+//!
+//! Each is compressed as it comes. To compress a whole frame at its end kept the thread busy for 10 to 30 ms at a time, which on a
+//! pod of one core are missing to the requests: it was the 99th percentile of their times.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::account::Reason;
+use crate::business_key::BusinessKey;
 use crate::capture::Event;
-use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, UpstreamCall};
+use crate::census::Census;
+use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, Request, Sample, UpstreamCall};
 use crate::grpc::Descriptors;
+use crate::ledger::{Answered, Mapping, Reading};
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
 use crate::registry::{Call, Closed};
-use crate::segment::{Calls, FRAME_BYTES_MAX, Line};
+use crate::sampling::{Decision, Sampling, StratumId};
+use crate::segment::{Accounting, Calls, FRAME_BYTES_MAX, Frame, Line};
 use crate::totals::spanning;
 
 /// A frame is written at this size even before its time: 8 MiB, an eighth of what a reader accepts.
@@ -27,27 +37,52 @@ pub(crate) struct Naming {
     pub(crate) body_bytes_max: usize,
     /// How gRPC messages are read, where that is known.
     pub(crate) grpc: Option<Descriptors>,
+    /// How what was booked is read, where the sampling needs that.
+    pub(crate) mapping: Option<Mapping>,
+    pub(crate) sampling: Sampling,
+    /// Where an exchange has its order key.
+    pub(crate) order_key: Option<Arc<BusinessKey>>,
 }
 
-/// A line that is ready to be written.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) text: Box<RawValue>,
-    pub(crate) of: Of,
+#[cfg(test)]
+impl Naming {
+    /// Records everything, and knows nothing of the messages.
+    pub(crate) fn plain() -> Self {
+        Self {
+            service: "ledger".into(),
+            build: "p1".into(),
+            body_bytes_max: 1000,
+            grpc: None,
+            mapping: None,
+            sampling: Sampling::everything(),
+            order_key: None,
+        }
+    }
 }
 
 /// What a line holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Of {
-    Exchange { received_at: Timestamp, calls: u64 },
+    Exchange { received_at: Timestamp, calls: u64, stratum: StratumId },
     Ambient(Attribution),
+}
+
+/// Why an event becomes no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The sampling leaves the exchange out.
+    Out(StratumId),
+    Lost(Reason),
 }
 
 /// The lines of a frame.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    pub(crate) lines: Vec<Box<RawValue>>,
+    /// Absent until there is a line.
+    pub(crate) frame: Option<Frame>,
     pub(crate) received: Vec<Timestamp>,
+    /// The exchanges by stratum.
+    pub(crate) strata: BTreeMap<StratumId, u64>,
     /// The first and the last of them.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
     /// The calls among the lines, each under its attribution.
@@ -57,12 +92,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn push(&mut self, ready: Ready) {
-        self.bytes += ready.text.get().len();
-        self.lines.push(ready.text);
-        match ready.of {
-            Of::Exchange { received_at, calls } => {
+    /// Adds a line, which holds this.
+    pub(crate) fn push(&mut self, line: &[u8], of: Of) -> io::Result<()> {
+        self.frame_mut()?.add(line)?;
+        self.bytes += line.len();
+        match of {
+            Of::Exchange { received_at, calls, stratum } => {
                 self.received.push(received_at);
+                *self.strata.entry(stratum).or_default() += 1;
                 self.span = Some(spanning(self.span, received_at));
                 self.calls.attributed += calls;
             }
@@ -77,6 +114,22 @@ impl Batch {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Ends the frame with the accounting line.
+    pub(crate) fn finish(&mut self, accounting: &Accounting) -> anyhow::Result<Vec<u8>> {
+        let line = serde_json::to_vec(&Line::Accounting(accounting.clone()))?;
+        self.frame_mut()?.add(&line)?;
+        Ok(self.frame.take().map_or_else(|| Ok(Vec::new()), Frame::finish)?)
+    }
+
+    fn frame_mut(&mut self) -> io::Result<&mut Frame> {
+        let frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => Frame::new()?,
+        };
+        Ok(self.frame.insert(frame))
     }
 
     /// Returns the exchanges among the lines.
@@ -92,27 +145,58 @@ impl Batch {
     }
 }
 
-/// Decodes the bodies of an event and writes its line; the error says why the event is dropped.
-pub(crate) fn line(event: Event, naming: &Naming, metrics: &Metrics) -> Result<Ready, Reason> {
+/// Decodes the bodies of an event, adds what it booked to the census, and puts its line into `text`; the error says why there
+/// is none.
+pub(crate) fn line(
+    event: Event,
+    naming: &Naming,
+    metrics: &Metrics,
+    census: Option<&mut Census>,
+    text: &mut Vec<u8>,
+) -> Result<Of, Left> {
     let (line, of) = match event {
         Event::Exchange(closed) => {
+            let (drawn, trace_id) = (closed.drawn, closed.trace_id);
             let (received_at, calls) = (closed.received_at, closed.calls.len() as u64);
-            let exchange = exchange(*closed, naming, metrics).ok_or(Reason::Panic)?;
-            (Line::Exchange(exchange.into()), Of::Exchange { received_at, calls })
+            let mut exchange =
+                exchange(*closed, naming, metrics).ok_or(Left::Lost(Reason::Panic))?;
+            let reading = naming.mapping.as_ref().and_then(|mapping| read(mapping, &exchange));
+            if let Some(census) = census {
+                census.read(reading.as_ref());
+            }
+            let sampling = &naming.sampling;
+            match sampling.decide(drawn, trace_id, &exchange, reading.as_ref()) {
+                Decision::Out(stratum) => return Err(Left::Out(stratum)),
+                Decision::Kept(stratum, sample) => {
+                    exchange.sample = sample;
+                    (Line::Exchange(exchange.into()), Of::Exchange { received_at, calls, stratum })
+                }
+            }
         }
         Event::Stray { at, attribution, upstream, seen } => {
             let call = call(&upstream, 0, *seen, naming, metrics);
             (Line::Ambient(Ambient { at, attribution, call }.into()), Of::Ambient(attribution))
         }
-        Event::End => return Err(Reason::Shutdown),
+        Event::End => return Err(Left::Lost(Reason::Shutdown)),
     };
-    let text = to_raw_value(&line).map_err(|_| Reason::Panic)?;
-    if text.get().len() as u64 > LINE_BYTES_MAX {
-        return Err(Reason::LineBytesMax);
+    text.clear();
+    serde_json::to_writer(&mut *text, &line).map_err(|_| Left::Lost(Reason::Panic))?;
+    if text.len() as u64 > LINE_BYTES_MAX {
+        return Err(Left::Lost(Reason::LineBytesMax));
     }
-    Ok(Ready { text, of })
+    Ok(of)
 }
 
+/// Reads what an exchange booked; `None` where it was never answered.
+fn read(mapping: &Mapping, exchange: &Exchange) -> Option<Reading> {
+    let response = exchange.response.as_ref()?;
+    let calls = exchange.upstream.iter().map(|call| (&*call.name, &call.request));
+    let calls: Vec<(&str, &Request)> = calls.collect();
+    let (request, body) = (&exchange.request, &response.body);
+    Some(mapping.read(&Answered { request, status: response.status, body, calls: &calls }))
+}
+
+/// Its sample is decided on after it.
 fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchange> {
     let calls: Option<Vec<UpstreamCall>> = closed
         .calls
@@ -123,6 +207,7 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         .collect();
     let (end, duration_us) = (closed.seen.end(), closed.seen.duration_us());
     let (request, response) = closed.seen.into_messages(naming, metrics);
+    let order_key = naming.order_key.as_ref().and_then(|source| source.of(&request));
     Some(Exchange {
         id: ExchangeId(Uuid::from_u128(closed.id).hyphenated().to_string()),
         trace_id: format!("{:032x}", closed.trace_id),
@@ -131,12 +216,12 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         duration_us,
         service: naming.service.clone(),
         build: naming.build.clone(),
-        order_key: None,
+        order_key,
         request,
         response,
         end,
         upstream: calls?,
-        sample: closed.drawn.sample(),
+        sample: Sample::everything(),
     })
 }
 

@@ -13,7 +13,7 @@ use regex::Regex;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use crate::exchange::{Body, Omission};
+use crate::exchange::{self, Body, Omission};
 
 /// Where a request has the key.
 #[derive(Clone, Debug, Default)]
@@ -46,18 +46,44 @@ impl BusinessKey {
             let values = request.headers().get_all(self.header.as_ref()?).iter();
             only(values.map(|value| String::from_utf8_lossy(value.as_bytes())))
         };
-        let query = || {
-            let (name, query) = (self.query.as_deref()?, request.uri().query()?);
+        self.in_request(header, request.uri().path(), request.uri().query())
+    }
+
+    /// Finds the key in a recorded request.
+    pub(crate) fn of(&self, request: &exchange::Request) -> Option<String> {
+        let header = || {
+            let name = self.header.as_ref()?.as_str();
+            let named = request.headers.iter().filter(|(field, _)| field == name);
+            only(named.map(|(_, value)| Cow::Borrowed(&**value)))
+        };
+        let found = self.in_request(header, request.path(), Some(request.query()));
+        match found {
+            Some(key) => Some(key.into_owned()),
+            None => match self.in_body(&request.body) {
+                InBody::Key(key) => Some(key),
+                InBody::None | InBody::Unread => None,
+            },
+        }
+    }
+
+    fn in_request<'r>(
+        &self,
+        header: impl FnOnce() -> Option<Cow<'r, str>>,
+        path: &'r str,
+        query: Option<&'r str>,
+    ) -> Option<Cow<'r, str>> {
+        let in_query = || {
+            let (name, query) = (self.query.as_deref()?, query?);
             let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
             let named = pairs.filter(|(key, _)| decoded(key, true) == name);
             only(named.map(|(_, value)| decoded(value, true)))
         };
-        let path = || {
-            let captures = self.path.as_ref()?.captures(request.uri().path())?;
+        let in_path = || {
+            let captures = self.path.as_ref()?.captures(path)?;
             let group = captures.iter().skip(1).flatten().next()?;
             Some(decoded(group.as_str(), false))
         };
-        let found = header().or_else(query).or_else(path);
+        let found = header().or_else(in_query).or_else(in_path);
         found.filter(|key| !key.is_empty())
     }
 

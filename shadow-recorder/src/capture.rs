@@ -103,7 +103,7 @@ impl Capture {
     ) -> (Arc<Self>, Receiver<Event>) {
         let (queue, events) = sync_channel(limits.queue_exchanges_max);
         let capture = Self {
-            account: Account::new(metrics.clone()),
+            account: Account::new(metrics.clone(), sampling.names().len()),
             switch: Switch::new(metrics.recording.clone()),
             health: Arc::default(),
             metrics,
@@ -237,7 +237,8 @@ impl Capture {
                 // Absent where it was given up before, which was counted then.
                 if let Some(record) = record {
                     self.metrics.exchanges_open.dec();
-                    self.account.drop_exchange(reason, record.calls.len() as u64);
+                    let calls = record.calls.len() as u64;
+                    self.account.drop_exchange(record.drawn.stratum, reason, calls);
                 }
             }
             Ticket::Undecided(number) => self.give_up_undecided(*number, reason),
@@ -303,6 +304,7 @@ impl Capture {
     pub(crate) fn submit(&self, closed: Closed) {
         self.metrics.exchanges_open.dec();
         let (sequence, calls) = (closed.sequence, closed.calls.len() as u64);
+        let stratum = closed.drawn.stratum;
         let out_of_memory = closed.seen.is_out_of_memory()
             || closed
                 .calls
@@ -315,7 +317,7 @@ impl Capture {
             self.enqueue(Event::Exchange(closed.into()))
         };
         if let Some(reason) = reason {
-            self.account.drop_exchange(reason, calls);
+            self.account.drop_exchange(stratum, reason, calls);
             self.settle(&[sequence]);
         }
     }
@@ -348,11 +350,11 @@ impl Capture {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let until = Instant::now() + self.capture.limits.linger;
+        let (now, linger) = (Instant::now(), self.capture.limits.linger);
         let mut registry = self.capture.registry();
         match self.known_by {
-            KnownBy::Trace(trace_id) => registry.linger_trace(trace_id, until),
-            KnownBy::Id(id) => registry.linger(id, until),
+            KnownBy::Trace(trace_id) => registry.linger_trace(trace_id, now, linger),
+            KnownBy::Id(id) => registry.linger(id, now + linger),
         }
     }
 }

@@ -21,8 +21,9 @@ mod table;
 pub use table::{At, Table, parse_duration, parse_regex};
 
 /// The sections of `shadow.toml`, whichever program reads them.
-const SECTIONS: [&str; 8] =
-    ["service", "store", "recorder", "upstream", "egress", "ledger", "replay", "certify"];
+const SECTIONS: [&str; 9] = [
+    "service", "store", "recorder", "stratum", "upstream", "egress", "ledger", "replay", "certify",
+];
 
 /// Reads an environment variable; a parameter, so that tests need no process-wide state.
 pub type Environment = fn(&str) -> Option<String>;

@@ -70,6 +70,7 @@ mod observation;
 mod capture;
 mod attribution;
 pub mod business_key;
+pub mod census;
 mod key_reader;
 mod registry;
 mod keys;

@@ -9,6 +9,10 @@ use shadow_recorder::config::process_environment;
 use shadow_recorder::{Config, Passed, Recorder, check, log, runtime, stop_on_signal};
 use tokio::runtime::Builder;
 
+// A tenth less processor time per recorded exchange than with the allocator of glibc.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Before anything else opens a file or begins a thread.
     let passed = Passed::from_environment();

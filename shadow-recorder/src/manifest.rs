@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use crate::census::Census;
 use crate::segment::{Calls, Tally};
 
 /// The name in a manifest.
@@ -68,24 +69,8 @@ pub struct Manifest {
     /// The segment's upstream calls.
     pub calls: Calls,
     /// Money of all observed exchanges; absent without `census = true`.
-    pub census: Option<Vec<CensusCell>>,
-}
-
-/// Money of all observed exchanges in one cell, recorded or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CensusCell {
-    /// The line of business.
-    pub line_of_business: String,
-    /// The general-ledger account.
-    pub gl_account: String,
-    /// ISO 4217 code.
-    pub currency: String,
-    /// Entries seen.
-    pub entries: u64,
-    /// Sum of debits.
-    pub debit: String,
-    /// Sum of credits.
-    pub credit: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
 }
 
 /// Names a segment within the store.

@@ -333,9 +333,7 @@ mod tests {
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), wire);
         capture.sweep(Instant::now() + LIMITS.linger);
         let Ok(Event::Exchange(closed)) = events.try_recv() else { panic!("not closed") };
-        let (service, build) = ("ledger".into(), "p1".into());
-        let naming = Naming { service, build, body_bytes_max: 1000, grpc: None };
-        let (request, answer) = closed.seen.into_messages(&naming, &capture.metrics);
+        let (request, answer) = closed.seen.into_messages(&Naming::plain(), &capture.metrics);
         [request.body, answer.unwrap().body]
     }
 

@@ -23,7 +23,7 @@ use crate::forward::Unanswered;
 use crate::key_reader::{InBodyOf, InHead, KeyOf};
 use crate::keys::OwnKey;
 use crate::observation::{Observation, RequestHead};
-use crate::sampling::Drawn;
+use crate::sampling::{AtHead, Drawn};
 use crate::tee::Tee;
 use crate::trace_context::{self, Trace};
 
@@ -90,22 +90,26 @@ impl<S> Record<S> {
         let begun = caught(|| {
             let trace = Trace::of(request.headers(), clock::fresh_trace);
             if let Some(reason) = capture.switch.bypass() {
-                capture.account.drop_exchange(reason, 0);
+                capture.account.drop_exchange(capture.sampling.undecided(), reason, 0);
                 return (trace, None);
             }
-            let Some(drawn) = capture.sampling.draw(trace.id()) else {
-                capture.account.sample_out();
-                return (trace, None);
+            let drawn = match capture.sampling.draw(trace.id(), request) {
+                AtHead::Open(drawn) => drawn,
+                AtHead::Out(stratum) => {
+                    capture.account.sample_out(stratum);
+                    return (trace, None);
+                }
             };
             let opened = self.open(request, &trace, drawn);
-            let opened = opened.map_err(|reason| capture.account.drop_exchange(reason, 0));
-            (trace, opened.ok())
+            let lost = |reason| capture.account.drop_exchange(drawn.stratum, reason, 0);
+            (trace, opened.map_err(lost).ok())
         });
         let Some((trace, opened)) = begun else {
             // Marked all the same, so that its calls are not taken for another's.
             let marked =
                 caught(|| self.pass(request, &Trace::of(request.headers(), clock::fresh_trace)));
-            capture.account.drop_exchange(Reason::Panic, 0);
+            let stratum = capture.sampling.undecided();
+            capture.account.drop_exchange(stratum, Reason::Panic, 0);
             return marked.unwrap_or((Passage::Uncopied(None), None));
         };
         let Some((id, passage, key)) = opened else {
@@ -176,7 +180,7 @@ impl<S> Record<S> {
         let begun = caught(|| {
             let context = trace_context::context(request.headers());
             if context == trace_context::Context::Unrecorded {
-                capture.account.sample_out_call();
+                capture.account.sample_out_calls(1);
                 return None;
             }
             let (key, found) = self.call_key(upstream, request);

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::background::{Background, Reports};
+use crate::background::{Background, Reports, yield_to_requests};
 use crate::batch::Naming;
 use crate::capture::{Capture, Event, Limits};
 use crate::config::sidecar::Config;
@@ -293,6 +293,7 @@ fn start_writer(
         Writer::new(Arc::clone(capture), spool, naming(config), pace(config), header, parcels);
     let (tell, written) = oneshot::channel();
     thread::Builder::new().name("shadow-writer".into()).spawn(move || {
+        yield_to_requests();
         // Nobody listens where the run was given up.
         let _ = tell.send(writer.run(&events));
     })?;
@@ -375,6 +376,9 @@ fn naming(config: &Config) -> Naming {
         build: config.build.clone(),
         body_bytes_max: config.recorder.body_bytes_max,
         grpc: config.recorder.grpc_descriptors.clone(),
+        mapping: config.recorder.sampling.needs_reading().then(|| config.mapping.clone()),
+        sampling: config.recorder.sampling.clone(),
+        order_key: config.recorder.order_key.clone(),
     }
 }
 

@@ -58,7 +58,11 @@ pub fn recorded(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// Returns the text of which each character is one byte.
 pub(crate) fn latin1(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
+    // Copied as a whole where that is possible, which is nearly always.
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => text.to_owned(),
+        _ => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    }
 }
 
 #[cfg(test)]

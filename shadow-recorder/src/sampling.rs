@@ -1,80 +1,104 @@
-//! Which exchanges are recorded, pure: decided at the head, from the trace id alone, before anything is copied.
+//! Which exchanges are recorded, and with which probability, pure.
 //!
-//! The unit is the trace. Its number u is a keyed hash of its id, scaled to an integer over 2⁵³; an exchange is kept when u < π:
+//! What is drawn together is a *unit*: a trace, or all exchanges of one order key. Each unit has one number u, a keyed hash scaled to
+//! an integer over 2⁵³, and an exchange of it is kept when u < π:
 //!
 //! ```text
 //! key = the first 16 bytes of SHA-256(sampling_key)
 //! u   = SipHash-2-4(key, the 16 bytes of the trace id, first digits first) >> 11
-//! π   = ⌊sampling_rate × 2⁵³⌋
+//!     = SipHash-2-4(key, "order key " and the order key) >> 11          where order keys are drawn and the exchange has one
+//! π   = ⌊rate × 2⁵³⌋                                                    rate: of the exchange's stratum, or `sampling_rate`
+//!     = min(2⁵³, max(⌊rate × 2⁵³⌋, ⌊size × 2⁵³ / interval⌋))            where its stratum has an interval
 //! ```
 //!
-//! With one key, sidecars with different rates keep nested sets, and all exchanges of a trace are kept or none. A client chooses
-//! its trace id and not the key, so it cannot choose to be sampled.
+//! With one key, sidecars with different rates keep nested sets, and an exchange that is kept at one rate is kept at every higher
+//! one. A client chooses its trace id and not the key, so it cannot choose to be sampled.
+//!
+//! # When it is decided
+//!
+//! An exchange belongs to the first [stratum](Stratum) whose conditions hold. Those on the request's head are looked at before
+//! anything is copied, and where u is not below the largest π that is still possible, nothing is. The others need the answer and are
+//! looked at by the writer, from whose queue the exchange is then left out. A size that cannot be known, because the answer cannot be
+//! read or a currency has no rate, makes π = 1: nothing is thinned out of ignorance. What failed booked nothing and has the size 0.
 
 use std::fmt;
+use std::sync::Arc;
 
+use http::Request;
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
-use crate::exchange::{PI_ONE, Sample, Unit};
+use crate::amount::Amount;
+use crate::business_key::BusinessKey;
+use crate::exchange::{Exchange, PI_ONE, Sample, Unit};
+use crate::ledger::Reading;
 use crate::segment;
 
-/// The stratum of every exchange while all have one rate.
-pub(crate) const STRATUM: &str = "all";
-/// Decimals of a rate: finer than one in a hundred trillion is no rate.
-const DECIMALS_MAX: usize = 15;
+mod rate;
+mod size;
+mod stratum;
 
-/// The rate, 0 < π ≤ 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pi: u64,
-    /// As configured.
-    text: String,
-}
+pub use rate::Rate;
+pub use size::{INTERVAL_MAX, Sizes};
+pub use stratum::Stratum;
+
+/// The stratum of every exchange where none are configured.
+pub(crate) const ALL: &str = "all";
+/// The stratum of what no configured one takes.
+pub(crate) const REST: &str = "rest";
+/// The stratum of what was left out or lost before its own was known.
+pub(crate) const UNDECIDED: &str = "undecided";
+
+/// How many strata there can be.
+pub const STRATA_MAX: usize = 64;
 
 /// What makes u unpredictable. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; 16]);
 
-/// The sampling rule: a rate, and the key where there is one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The sampling rules.
+#[derive(Clone, Debug)]
 pub struct Sampling {
-    pub(crate) rate: Rate,
+    /// The rate of what no stratum takes.
+    rate: Rate,
     key: Option<Key>,
+    strata: Vec<Stratum>,
+    sizes: Sizes,
+    /// Where exchanges have their order key, if that is what is drawn.
+    order_key: Option<Arc<BusinessKey>>,
+    census: bool,
 }
 
-/// The draw by which an exchange is kept: u < π, both over 2⁵³.
+/// The place of a stratum in [`Sampling::strata`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StratumId(u8);
+
+/// What the head of a request says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtHead {
+    /// It is left out.
+    Out(StratumId),
+    /// It is kept, or that is not known yet.
+    Open(Drawn),
+}
+
+/// What is known of an exchange's draw while it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Drawn {
-    pi: u64,
-    u: u64,
+    /// Absent where its unit is named in the request's body.
+    u: Option<(u64, Unit)>,
+    /// Absent where it depends on the answer.
+    pi: Option<u64>,
+    pub(crate) stratum: StratumId,
+    /// The strata whose conditions on the head hold, a bit for each.
+    of_head: u64,
 }
 
-impl Rate {
-    /// Reads a decimal between 0 and 1; the error says what to write instead.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("`{text}` is not a rate: write a decimal above 0 and up to 1, such as \"0.25\"")
-        };
-        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if !matches!(whole, "0" | "1") || !digits(decimals) || decimals.len() > DECIMALS_MAX {
-            return Err(wrong());
-        }
-        let scale = 10_u128.pow(u32::try_from(decimals.len()).map_err(|_| wrong())?);
-        let parse = |part: &str| part.parse::<u128>().map_err(|_| wrong());
-        let units = parse(whole)? * scale + parse(decimals)?;
-        let pi = u64::try_from(units * u128::from(PI_ONE) / scale).map_err(|_| wrong())?;
-        if pi == 0 || pi > PI_ONE || units > scale {
-            return Err(wrong());
-        }
-        Ok(Self { pi, text: text.into() })
-    }
-
-    /// Returns whether everything is recorded.
-    pub fn is_one(&self) -> bool {
-        self.pi == PI_ONE
-    }
+/// What becomes of an exchange that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Kept(StratumId, Sample),
+    Out(StratumId),
 }
 
 impl Key {
@@ -96,156 +120,255 @@ impl fmt::Debug for Key {
 impl Sampling {
     /// Joins a rate with its key; without a key only everything can be recorded.
     pub fn new(rate: Rate, key: Option<Key>) -> Option<Self> {
-        (key.is_some() || rate.is_one()).then_some(Self { rate, key })
+        let sampling = Self { rate, key, ..Self::everything() };
+        (sampling.key.is_some() || sampling.rate.is_one()).then_some(sampling)
     }
 
     /// Records everything.
     pub fn everything() -> Self {
-        Self { rate: Rate { pi: PI_ONE, text: "1".into() }, key: None }
+        Self {
+            rate: Rate::one(),
+            key: None,
+            strata: Vec::new(),
+            sizes: Sizes::default(),
+            order_key: None,
+            census: false,
+        }
     }
 
-    /// Draws for the exchanges of a trace. `None` leaves them out; without a key u is 0.
+    /// Adds strata, whose chances need a key unless all are 1; `None` where there is none.
+    pub fn with_strata(self, strata: Vec<Stratum>, sizes: Sizes) -> Option<Self> {
+        let certain = strata.iter().all(|stratum| stratum.rate.is_one());
+        (certain || self.key.is_some()).then_some(Self { strata, sizes, ..self })
+    }
+
+    /// Draws order keys, and traces where an exchange has none.
+    #[must_use]
+    pub fn by_order_key(self, order_key: Arc<BusinessKey>) -> Self {
+        Self { order_key: Some(order_key), ..self }
+    }
+
+    /// Looks at the money of all exchanges, so that none is left out before its answer.
+    #[must_use]
+    pub fn with_census(self) -> Self {
+        Self { census: true, ..self }
+    }
+
+    /// Returns whether the money of all exchanges is added up.
+    pub fn has_census(&self) -> bool {
+        self.census
+    }
+
+    /// Returns whether what exchanges booked must be known.
+    pub fn needs_reading(&self) -> bool {
+        self.census || self.strata.iter().any(Stratum::needs_reading)
+    }
+
+    /// Draws at a request's head.
     #[inline]
-    pub(crate) fn draw(&self, trace_id: u128) -> Option<Drawn> {
-        let u = self.key.as_ref().map_or(0, |key| number(key, trace_id));
-        (u < self.rate.pi).then_some(Drawn { pi: self.rate.pi, u })
+    pub(crate) fn draw<B>(&self, trace_id: u128, request: &Request<B>) -> AtHead {
+        if self.strata.is_empty() && self.order_key.is_none() {
+            let (u, pi) = (self.number(trace_id), self.rate.pi());
+            if u >= pi && !self.census {
+                return AtHead::Out(StratumId(0));
+            }
+            let u = Some((u, Unit::Trace));
+            return AtHead::Open(Drawn { u, pi: Some(pi), stratum: StratumId(0), of_head: 0 });
+        }
+        self.draw_of_stratum(trace_id, request)
     }
 
-    /// Returns the rule for a segment's header.
+    fn draw_of_stratum<B>(&self, trace_id: u128, request: &Request<B>) -> AtHead {
+        let by_trace = || (self.number(trace_id), Unit::Trace);
+        let u = match &self.order_key {
+            None => Some(by_trace()),
+            Some(source) => match source.in_head(request) {
+                Some(order_key) => Some((self.number_of_order_key(&order_key), Unit::OrderKey)),
+                None if source.json.is_some() => None,
+                None => Some(by_trace()),
+            },
+        };
+        let matching =
+            StratumId::all().zip(&self.strata).filter(|(_, stratum)| stratum.has_head(request));
+        let of_head = matching.fold(0, |bits, (id, _)| bits | id.bit());
+        let (stratum, pi, pi_max) = self.at_head(of_head);
+        if u.is_some_and(|(u, _)| u >= pi_max) && !self.census {
+            return AtHead::Out(stratum);
+        }
+        AtHead::Open(Drawn { u, pi, stratum, of_head })
+    }
+
+    /// Returns the stratum and π where the head alone says them, and the largest π that is possible.
+    fn at_head(&self, of_head: u64) -> (StratumId, Option<u64>, u64) {
+        let mut pi_max = 0;
+        for (id, stratum) in self.of_head(of_head) {
+            let is_certain = pi_max == 0 && stratum.is_of_head();
+            let most = if stratum.interval.is_some() { PI_ONE } else { stratum.rate.pi() };
+            pi_max = pi_max.max(most);
+            if is_certain {
+                let pi = stratum.interval.is_none().then_some(stratum.rate.pi());
+                return (id, pi, pi_max);
+            }
+            if stratum.is_of_head() {
+                return (self.undecided(), None, pi_max);
+            }
+        }
+        if pi_max == 0 {
+            return (self.rest(), Some(self.rate.pi()), self.rate.pi());
+        }
+        (self.undecided(), None, pi_max.max(self.rate.pi()))
+    }
+
+    /// Decides on an exchange that has ended, by what it booked, where that is needed.
+    pub(crate) fn decide(
+        &self,
+        drawn: Drawn,
+        trace_id: u128,
+        exchange: &Exchange,
+        reading: Option<&Reading>,
+    ) -> Decision {
+        let (u, unit) = drawn.u.unwrap_or_else(|| match &exchange.order_key {
+            Some(order_key) => (self.number_of_order_key(order_key), Unit::OrderKey),
+            None => (self.number(trace_id), Unit::Trace),
+        });
+        let (stratum, pi, size) = match drawn.pi {
+            Some(pi) => (drawn.stratum, pi, None),
+            None => self.chance(drawn.of_head, exchange, reading),
+        };
+        if u >= pi {
+            return Decision::Out(stratum);
+        }
+        let name = self.name(stratum).to_owned();
+        Decision::Kept(stratum, Sample { unit, pi, draw: u, stratum: name, size })
+    }
+
+    fn chance(
+        &self,
+        of_head: u64,
+        exchange: &Exchange,
+        reading: Option<&Reading>,
+    ) -> (StratumId, u64, Option<Amount>) {
+        let mut possible = self.of_head(of_head);
+        let Some((id, stratum)) =
+            possible.find(|(_, stratum)| stratum.has_answer(exchange, reading))
+        else {
+            return (self.rest(), self.rate.pi(), None);
+        };
+        let Some(interval) = stratum.interval else { return (id, stratum.rate.pi(), None) };
+        let size = stratum::booked(reading).and_then(|booked| self.sizes.of(booked));
+        let pi = size.map_or(PI_ONE, |size| size::chance(size, interval, stratum.rate.pi()));
+        (id, pi, size)
+    }
+
+    /// Returns the names of all strata, each at the place that its id says.
+    pub(crate) fn names(&self) -> Vec<String> {
+        if self.strata.is_empty() {
+            return vec![ALL.into()];
+        }
+        let configured = self.strata.iter().map(|stratum| stratum.name.clone());
+        configured.chain([REST.to_owned(), UNDECIDED.to_owned()]).collect()
+    }
+
+    fn name(&self, id: StratumId) -> &str {
+        match self.strata.get(usize::from(id.0)) {
+            Some(stratum) => &stratum.name,
+            None if self.strata.is_empty() => ALL,
+            None if id == self.rest() => REST,
+            None => UNDECIDED,
+        }
+    }
+
+    fn of_head(&self, of_head: u64) -> impl Iterator<Item = (StratumId, &Stratum)> {
+        StratumId::all().zip(&self.strata).filter(move |(id, _)| of_head & id.bit() != 0)
+    }
+
+    fn rest(&self) -> StratumId {
+        StratumId::all().nth(self.strata.len()).unwrap_or_default()
+    }
+
+    /// Returns the stratum of what is left out or lost before its own is known.
+    pub(crate) fn undecided(&self) -> StratumId {
+        if self.strata.is_empty() { StratumId(0) } else { StratumId(self.rest().0 + 1) }
+    }
+
+    /// Returns the rules for a segment's header.
     pub(crate) fn rule(&self) -> segment::Sampling {
-        let rule = if self.rate.is_one() { "everything" } else { "trace" };
-        segment::Sampling { rule: rule.into(), rate: self.rate.text.clone(), pi: self.rate.pi }
+        let unit = if self.order_key.is_some() { Unit::OrderKey } else { Unit::Trace };
+        let rule = match (self.strata.is_empty() && self.rate.is_one(), unit) {
+            (true, _) => "everything",
+            (false, Unit::Trace) => "trace",
+            (false, Unit::OrderKey) => "order_key",
+        };
+        let strata = self.strata.iter().map(|stratum| segment::Stratum {
+            name: stratum.name.clone(),
+            rate: stratum.rate.text().into(),
+            pi: stratum.rate.pi(),
+            interval: stratum.interval,
+        });
+        segment::Sampling {
+            rule: rule.into(),
+            rate: self.rate.text().into(),
+            pi: self.rate.pi(),
+            strata: strata.collect(),
+            census: self.census,
+        }
     }
-}
 
-impl Drawn {
-    /// Returns what an exchange says of its draw.
-    pub(crate) fn sample(self) -> Sample {
-        Sample { unit: Unit::Trace, pi: self.pi, draw: self.u, stratum: STRATUM.into(), size: None }
+    /// Returns u of a trace; 0 without a key.
+    #[inline]
+    fn number(&self, trace_id: u128) -> u64 {
+        self.key.as_ref().map_or(0, |key| key.number(&trace_id.to_be_bytes()))
     }
-}
 
-/// Returns u, an integer over 2⁵³.
-#[inline]
-fn number(key: &Key, trace_id: u128) -> u64 {
-    SipHasher24::new_with_key(&key.0).hash(&trace_id.to_be_bytes()) >> 11
+    fn number_of_order_key(&self, order_key: &str) -> u64 {
+        let text = format!("order key {order_key}");
+        self.key.as_ref().map_or(0, |key| key.number(text.as_bytes()))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn sampling(rate: &str, key: &str) -> Sampling {
-        Sampling::new(Rate::parse(rate).unwrap(), Some(Key::derive(key))).unwrap()
-    }
-
-    fn kept(sampling: &Sampling, traces: u128) -> u32 {
-        let kept = (1..=traces).filter(|trace| sampling.draw(*trace).is_some());
-        u32::try_from(kept.count()).unwrap()
-    }
-
-    /// Computed by another implementation of SHA-256 and SipHash-2-4.
-    #[test]
-    fn the_draw_of_a_trace_never_changes() {
-        for (key, trace, expect) in [
-            (
-                "a key for all sidecars",
-                0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
-                6_690_080_533_367_843,
-            ),
-            ("a key for all sidecars", 1, 3_032_281_169_133_508),
-            ("another key", 1, 4_976_621_471_190_566),
-        ] {
-            let drawn = sampling("1", key).draw(trace).unwrap();
-            assert_eq!((drawn.u, drawn.pi), (expect, PI_ONE), "{key} {trace:x}");
-        }
-    }
-
-    #[test]
-    fn a_rate_is_exact_and_rounded_down() {
-        for (text, pi) in [
-            ("1", PI_ONE),
-            ("1.0", PI_ONE),
-            ("0.5", PI_ONE / 2),
-            ("0.25", PI_ONE / 4),
-            // 2⁵³ / 10 = 900719925474099.2
-            ("0.1", 900_719_925_474_099),
-            ("0.001", 9_007_199_254_740),
-            ("0.999999999999999", 9_007_199_254_740_982),
-            ("0.000000000000001", 9),
-        ] {
-            assert_eq!(Rate::parse(text).unwrap().pi, pi, "{text}");
-        }
-        for text in [
-            "",
-            "0",
-            "0.0",
-            "2",
-            "1.1",
-            "1.000000000000001",
-            "-0.5",
-            "+0.5",
-            ".5",
-            "5%",
-            "0.5 ",
-            "1e-1",
-            "0,5",
-            "00.5",
-            "0.",
-            "0.0000000000000001",
-        ] {
-            assert!(Rate::parse(text).unwrap_err().contains("is not a rate"), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_kept_share_is_the_rate() {
-        // Consecutive ids, as a client could choose. Bounds of five standard deviations.
-        for (rate, expect, deviation) in
-            [("0.5", 50_000, 158), ("0.1", 10_000, 95), ("0.01", 1_000, 31)]
-        {
-            let kept = kept(&sampling(rate, "k"), 100_000);
-            assert!(kept.abs_diff(expect) < 5 * deviation, "{rate}: {kept}");
-        }
-        assert_eq!(kept(&Sampling::everything(), 1_000), 1_000);
-    }
-
-    #[test]
-    fn another_key_draws_another_sample() {
-        let (one, other) = (sampling("0.5", "one"), sampling("0.5", "other"));
-        let agree = (0..10_000).filter(|t| one.draw(*t).is_some() == other.draw(*t).is_some());
-        // As often as two coins do; five standard deviations.
-        let agree = agree.count();
-        assert!(agree.abs_diff(5_000) < 250, "{agree}");
-    }
-
-    #[test]
-    fn without_a_key_there_is_only_everything() {
-        assert_eq!(Sampling::new(Rate::parse("0.5").unwrap(), None), None);
-        let everything = Sampling::new(Rate::parse("1").unwrap(), None).unwrap();
-        assert_eq!(everything.draw(7).unwrap().sample(), Sample::everything());
-    }
-
-    #[test]
-    fn the_key_is_not_printed() {
-        let text = format!("{:?}", sampling("0.5", "secret"));
-        assert!(text.contains("Key(…)") && text.contains("0.5"), "{text}");
-    }
-
-    proptest! {
-        #[test]
-        fn lower_rates_keep_subsets(trace: u128, a in 1_u32..=1000, b in 1_u32..=1000) {
-            let of = |thousandths: u32| {
-                let text = if thousandths == 1000 { "1".into() } else { format!("0.{thousandths:03}") };
-                sampling(&text, "k").draw(trace)
-            };
-            let (low, high) = (of(a.min(b)), of(a.max(b)));
-            prop_assert!(low.is_none() || high.is_some());
-            if let (Some(low), Some(high)) = (low, high) {
-                prop_assert_eq!(low.u, high.u);
-                prop_assert!(low.u < low.pi && low.pi <= high.pi);
-            }
+impl Sampling {
+    /// Draws for a request that says nothing; `None` leaves it out.
+    pub(crate) fn draw_plain(&self, trace_id: u128) -> Option<Drawn> {
+        match self.draw(trace_id, &Request::new(())) {
+            AtHead::Open(drawn) => Some(drawn),
+            AtHead::Out(_) => None,
         }
     }
 }
+
+#[cfg(test)]
+impl Drawn {
+    /// The draw where everything is recorded.
+    pub(crate) fn of_everything() -> Self {
+        let (u, pi) = (Some((0, Unit::Trace)), Some(PI_ONE));
+        Self { u, pi, stratum: StratumId(0), of_head: 0 }
+    }
+}
+
+impl Key {
+    /// Returns u, an integer over 2⁵³.
+    #[inline]
+    fn number(&self, bytes: &[u8]) -> u64 {
+        SipHasher24::new_with_key(&self.0).hash(bytes) >> 11
+    }
+}
+
+impl StratumId {
+    /// Returns every id, the configured strata's first.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+
+    pub(crate) fn place(self) -> usize {
+        self.0.into()
+    }
+
+    /// Returns the bit of a configured stratum, of which there are at most [`STRATA_MAX`].
+    fn bit(self) -> u64 {
+        1_u64.checked_shl(self.0.into()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@
 //! The same framing carries the candidate's kept answers, with other lines.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 
@@ -21,6 +22,8 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::amount::Amount;
+use crate::census::Census;
 use crate::exchange::{Ambient, Exchange, PI_ONE};
 
 /// The name in the header of a capture segment.
@@ -79,7 +82,8 @@ pub struct Header {
 /// The sampling rules in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampling {
-    /// `everything`, or `trace`: all exchanges of a trace or none, by a keyed hash of its id.
+    /// `everything`; `trace`: the exchanges of a trace are drawn together, by a keyed hash of its id; or `order_key`: those of an
+    /// order key are.
     pub rule: String,
     /// The rate as configured, a decimal.
     #[serde(default = "rate_one")]
@@ -87,6 +91,26 @@ pub struct Sampling {
     /// The rate as it is applied, an integer over 2⁵³.
     #[serde(default = "pi_one")]
     pub pi: u64,
+    /// Classes of exchanges with a chance of their own, in the order in which they are looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strata: Vec<Stratum>,
+    /// Whether the money of all observed exchanges is added up, recorded or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub census: bool,
+}
+
+/// A class of exchanges with a chance of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stratum {
+    /// Its name.
+    pub name: String,
+    /// The chance as configured, a decimal; the least one where there is an interval.
+    pub rate: String,
+    /// The chance as it is applied, an integer over 2⁵³.
+    pub pi: u64,
+    /// The monetary size from which on everything is recorded; below it the chance is size / interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Amount>,
 }
 
 // Segments written before there were rates record everything.
@@ -118,6 +142,9 @@ pub struct Accounting {
     pub strata: BTreeMap<String, Tally>,
     /// The upstream calls.
     pub calls: Calls,
+    /// The money of all observed exchanges; absent without `census = true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
 }
 
 /// Where the observed exchanges ended: each in exactly one counter.
@@ -182,13 +209,40 @@ impl Calls {
 
 /// Compresses lines into one frame and appends it to a file.
 pub fn write_frame<L: Serialize>(out: &mut impl Write, lines: &[L]) -> io::Result<()> {
-    let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
-    encoder.include_checksum(true)?;
+    let mut frame = Frame::new()?;
     for line in lines {
-        serde_json::to_writer(&mut encoder, line)?;
-        encoder.write_all(b"\n")?;
+        frame.add(&serde_json::to_vec(line)?)?;
     }
-    encoder.finish()?.flush()
+    out.write_all(&frame.finish()?)?;
+    out.flush()
+}
+
+/// A frame in memory, to which lines are added one by one.
+pub(crate) struct Frame(zstd::stream::write::Encoder<'static, Vec<u8>>);
+
+impl Frame {
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
+        encoder.include_checksum(true)?;
+        Ok(Self(encoder))
+    }
+
+    /// Compresses a line of JSON.
+    pub(crate) fn add(&mut self, line: &[u8]) -> io::Result<()> {
+        self.0.write_all(line)?;
+        self.0.write_all(b"\n")
+    }
+
+    /// Ends the frame.
+    pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
+        self.0.finish()
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").finish_non_exhaustive()
+    }
 }
 
 /// Reads the lines of a segment, frame by frame, over whatever damage it has.
@@ -306,7 +360,8 @@ mod tests {
     #[test]
     fn what_was_written_before_there_were_rates_is_read() {
         let sampling: Sampling = serde_json::from_str(r#"{"rule":"everything"}"#).unwrap();
-        let everything = Sampling { rule: "everything".into(), rate: "1".into(), pi: PI_ONE };
+        let (rule, rate, strata) = ("everything".into(), "1".into(), Vec::new());
+        let everything = Sampling { rule, rate, pi: PI_ONE, strata, census: false };
         assert_eq!(sampling, everything);
         let calls = r#"{"attributed":1,"ambiguous":2,"unattributed":3,"late":4,"dropped":5}"#;
         assert_eq!(serde_json::from_str::<Calls>(calls).unwrap().sampled_out, 0);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::census::Census;
 use crate::digest::sha256;
 use crate::manifest::{self, Manifest, SegmentKey};
 use crate::segment::{Accounting, Calls, Header, Line, Tally};
@@ -16,6 +17,7 @@ pub(crate) struct Totals {
     pub(crate) received: Option<(Timestamp, Timestamp)>,
     strata: BTreeMap<String, Tally>,
     calls: Calls,
+    census: Option<Census>,
     /// The time, the watermark and the final mark of the last accounting line.
     accounted: Option<(Timestamp, Timestamp, bool)>,
 }
@@ -41,6 +43,9 @@ impl Totals {
             self.strata.entry(stratum.clone()).or_default().add(tally);
         }
         self.calls.add(&accounting.calls);
+        if let Some(census) = &accounting.census {
+            self.census.get_or_insert_default().add(census);
+        }
         self.accounted = Some((accounting.at, accounting.sealed_through, accounting.last));
     }
 
@@ -89,7 +94,7 @@ impl Totals {
             ambient: self.ambient,
             strata: self.strata.clone(),
             calls: self.calls.clone(),
-            census: None,
+            census: self.census.clone(),
         }
     }
 }

@@ -8,16 +8,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::account::{Passed, Reason};
-use crate::batch::{self, Batch, FRAME_BYTES, Naming, Of};
+use crate::batch::{self, Batch, FRAME_BYTES, Left, Naming, Of};
 use crate::capture::{Capture, Event};
+use crate::census::Census;
 use crate::clock;
 use crate::record::caught;
-use crate::sampling::STRATUM;
-use crate::segment::{self, Accounting, Calls, Header, Line, Tally};
+use crate::sampling::StratumId;
+use crate::segment::{self, Accounting, Calls, Header, Line};
 use crate::spool::{Spool, SpoolFile};
 use crate::totals::{Totals, spanning};
 use crate::upload::{Parcel, Sealed};
@@ -32,6 +32,9 @@ pub(crate) struct Pace {
     pub(crate) spool_bytes_max: u64,
 }
 
+/// Memory that is kept for the next line.
+const LINE_BYTES_KEPT: usize = 1 << 20;
+
 /// The writer and all that it holds.
 pub(crate) struct Writer {
     capture: Arc<Capture>,
@@ -43,10 +46,14 @@ pub(crate) struct Writer {
     parcels: UnboundedSender<Parcel>,
     segment: Option<Segment>,
     batch: Batch,
+    /// The line in hand; kept, because its memory is used again.
+    line: Vec<u8>,
     /// What the batch settles, recorded or dropped.
     sequences: Vec<u64>,
     /// What passed unrecorded and no accounting line on disk names yet.
     unreported: Passed,
+    /// What was booked since the last accounting line on disk, where that is added up.
+    census: Option<Census>,
     outcome: Outcome,
     retry_at: Option<Instant>,
     is_spool_full: bool,
@@ -82,15 +89,18 @@ impl Writer {
         header: Header,
         parcels: UnboundedSender<Parcel>,
     ) -> Self {
+        let census = naming.sampling.has_census().then(Census::default);
         Self {
             capture,
             spool,
             naming,
+            census,
             pace,
             header,
             parcels,
             segment: None,
             batch: Batch::default(),
+            line: Vec::new(),
             sequences: Vec::new(),
             unreported: Passed::default(),
             outcome: Outcome::default(),
@@ -109,14 +119,16 @@ impl Writer {
         self.capture.switch.pause(Reason::Panic);
         let exchanges = self.batch.exchanges() + self.in_hand.0;
         let calls = self.batch.call_count() + self.in_hand.1;
-        self.capture.account.drop_exchanges(Reason::Panic, exchanges, calls);
+        let undecided = self.naming.sampling.undecided();
+        self.capture.account.drop_exchanges(undecided, Reason::Panic, exchanges, calls);
         self.capture.settle(&std::mem::take(&mut self.sequences));
         self.capture.health.failed("writer");
         loop {
             match events.recv() {
                 Ok(Event::Exchange(closed)) => {
                     self.capture.metrics.queue_exchanges.dec();
-                    self.capture.account.drop_exchange(Reason::Panic, closed.calls.len() as u64);
+                    let (stratum, calls) = (closed.drawn.stratum, closed.calls.len() as u64);
+                    self.capture.account.drop_exchange(stratum, Reason::Panic, calls);
                     self.capture.settle(&[closed.sequence]);
                 }
                 Ok(Event::Stray { .. }) => {
@@ -192,29 +204,43 @@ impl Writer {
     /// Adds an event to the batch, or counts it.
     fn take(&mut self, event: Event) {
         self.capture.metrics.queue_exchanges.dec();
-        let (sequence, calls) = match &event {
-            Event::Exchange(closed) => (Some(closed.sequence), closed.calls.len() as u64),
-            _ => (None, 1),
+        let (sequence, calls, stratum) = match &event {
+            Event::Exchange(closed) => {
+                (Some(closed.sequence), closed.calls.len() as u64, closed.drawn.stratum)
+            }
+            _ => (None, 1, StratumId::default()),
         };
         let exchanges = u64::from(sequence.is_some());
         self.in_hand = (exchanges, calls);
         let ready = if self.spool_is_full() {
-            Err(Reason::SpoolBytesMax)
+            Err(Left::Lost(Reason::SpoolBytesMax))
         } else {
-            let line = caught(|| batch::line(event, &self.naming, &self.capture.metrics));
-            line.unwrap_or(Err(Reason::Panic))
+            let (naming, metrics, census) =
+                (&self.naming, &self.capture.metrics, self.census.as_mut());
+            let text = &mut self.line;
+            let line = caught(|| batch::line(event, naming, metrics, census, text));
+            line.unwrap_or(Err(Left::Lost(Reason::Panic)))
         };
         match ready {
-            Ok(ready) => {
-                if let Of::Exchange { received_at, .. } = ready.of
+            Ok(of) => {
+                if let Of::Exchange { received_at, .. } = of
                     && self.would_overspan(received_at)
                 {
                     self.flush(Occasion::Full);
                     self.seal();
                 }
-                self.batch.push(ready);
+                // It goes to memory: should it fail all the same, the writer does, and counts what it holds.
+                self.batch.push(&self.line, of).expect("a line is compressed into memory");
+                // What one large exchange needed is not kept for ever.
+                self.line.shrink_to(LINE_BYTES_KEPT);
             }
-            Err(reason) => self.capture.account.drop_exchanges(reason, exchanges, calls),
+            Err(Left::Out(stratum)) => {
+                self.capture.account.sample_out(stratum);
+                self.capture.account.sample_out_calls(calls);
+            }
+            Err(Left::Lost(reason)) => {
+                self.capture.account.drop_exchanges(stratum, reason, exchanges, calls);
+            }
         }
         self.in_hand = (0, 0);
         self.sequences.extend(sequence);
@@ -252,29 +278,33 @@ impl Writer {
     /// Writes the batch as one frame, with its accounting line, and syncs it.
     fn flush(&mut self, occasion: Occasion) -> bool {
         self.unreported.add(self.capture.account.take());
-        let has_news = !self.batch.lines.is_empty() || !self.unreported.is_nothing();
+        let has_news = self.batch.frame.is_some() || !self.unreported.is_nothing();
         if !has_news && matches!(occasion, Occasion::Interval | Occasion::Full) {
             return true;
         }
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         // Settled before the watermark is read: they are in this frame, or counted as dropped.
         self.capture.settle(&std::mem::take(&mut self.sequences));
         let accounting = self.accounting(&batch, matches!(occasion, Occasion::Last));
         let (in_hand, in_batch) = (self.in_hand, (batch.exchanges(), batch.call_count()));
         self.in_hand = (in_hand.0 + in_batch.0, in_hand.1 + in_batch.1);
-        let appended = self.append(&batch, &accounting);
+        let appended = self.append(&mut batch, &accounting);
         self.in_hand = in_hand;
         match appended {
             Ok(()) => {
                 self.disk_recovered();
                 self.outcome.recorded += batch.exchanges();
                 self.outcome.add(std::mem::take(&mut self.unreported));
+                self.census = self.census.take().map(|_| Census::default());
                 self.outcome.sealed_last |= accounting.last;
                 self.capture.metrics.exchanges_recorded.inc_by(batch.exchanges());
                 true
             }
             Err(error) => {
-                self.capture.account.drop_exchanges(Reason::Disk, in_batch.0, in_batch.1);
+                self.capture.account.drop_calls(in_batch.1);
+                for (stratum, exchanges) in &batch.strata {
+                    self.capture.account.drop_exchanges(*stratum, Reason::Disk, *exchanges, 0);
+                }
                 self.disk_failed(&error);
                 false
             }
@@ -283,13 +313,12 @@ impl Writer {
 
     fn accounting(&self, batch: &Batch, last: bool) -> Accounting {
         let passed = &self.unreported;
-        let dropped = passed.dropped.iter().map(|(why, n)| (why.as_str().to_owned(), *n));
-        let tally = Tally {
-            observed: batch.exchanges() + passed.exchanges(),
-            recorded: batch.exchanges(),
-            sampled_out: passed.sampled_out,
-            dropped: dropped.collect(),
-        };
+        let names = self.naming.sampling.names();
+        let strata = StratumId::all().zip(names).map(|(id, name)| {
+            let recorded = batch.strata.get(&id).copied().unwrap_or_default();
+            let tally = passed.strata.get(&id).cloned().unwrap_or_default().tally(recorded);
+            (name, tally)
+        });
         let calls = Calls {
             sampled_out: passed.calls_sampled_out,
             dropped: passed.calls_dropped,
@@ -299,17 +328,15 @@ impl Writer {
             sealed_through: self.capture.watermark(),
             at: clock::now(),
             last,
-            strata: BTreeMap::from([(STRATUM.to_owned(), tally)]),
+            strata: strata.collect(),
             calls,
+            census: self.census.clone(),
         }
     }
 
-    fn append(&mut self, batch: &Batch, accounting: &Accounting) -> anyhow::Result<()> {
+    fn append(&mut self, batch: &mut Batch, accounting: &Accounting) -> anyhow::Result<()> {
         let segment = self.segment.as_mut().ok_or_else(|| anyhow::anyhow!("no segment is open"))?;
-        let last = to_raw_value(&Line::Accounting(accounting.clone()))?;
-        let lines: Vec<&RawValue> = batch.lines.iter().chain([&last]).map(|line| &**line).collect();
-        let mut frame = Vec::new();
-        segment::write_frame(&mut frame, &lines)?;
+        let frame = batch.finish(accounting)?;
         segment.file.append(&frame)?;
         for received_at in &batch.received {
             segment.totals.add_exchange(*received_at);
@@ -363,7 +390,8 @@ impl Writer {
             + self.outcome.dropped.values().sum::<u64>()
             + self.unreported.exchanges();
         let lost = self.capture.account.observed().saturating_sub(known);
-        self.capture.account.drop_exchanges(Reason::Shutdown, lost, 0);
+        let undecided = self.naming.sampling.undecided();
+        self.capture.account.drop_exchanges(undecided, Reason::Shutdown, lost, 0);
         self.retry_at = None;
         self.open();
         // The second attempt reports what the first could not write.
@@ -394,9 +422,11 @@ impl Writer {
 
 impl Outcome {
     fn add(&mut self, passed: Passed) {
-        self.sampled_out += passed.sampled_out;
-        for (reason, count) in passed.dropped {
-            *self.dropped.entry(reason).or_default() += count;
+        for of in passed.strata.into_values() {
+            self.sampled_out += of.sampled_out;
+            for (reason, count) in of.dropped {
+                *self.dropped.entry(reason).or_default() += count;
+            }
         }
     }
 }

@@ -33,6 +33,7 @@ fn accounting(second: &[Exchange], last: &Exchange) -> Accounting {
         last: false,
         strata: [(last.sample.stratum.clone(), tally)].into(),
         calls: Calls { attributed, ..Calls::default() },
+        census: None,
     }
 }
 

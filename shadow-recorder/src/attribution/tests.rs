@@ -27,7 +27,7 @@ impl Bench {
     /// Opens an exchange of its own trace with a key.
     fn exchange(&self, key: OwnKey) -> Arc<Observation> {
         let trace_id = clock::fresh_trace().trace_id;
-        let drawn = self.capture.sampling.draw(trace_id).unwrap();
+        let drawn = self.capture.sampling.draw_plain(trace_id).unwrap();
         let (_, observation) = self.capture.open(trace_id, drawn, key, head("/")).unwrap();
         observation
     }
@@ -188,14 +188,14 @@ fn a_call_that_is_lost_costs_its_exchange_whenever_it_is_decided() {
         bench.end(&exchange);
         bench.sweep();
         let passed = bench.capture.account.take();
-        assert_eq!(passed.dropped, [(Reason::HeadBytesMax, 1)].into());
+        assert_eq!(passed.dropped(), [(Reason::HeadBytesMax, 1)].into());
         assert_eq!((passed.calls_sampled_out, passed.calls_dropped), (0, 1));
     }
     let (number, _call) = bench.call("/");
     bench.capture.lost(&Ticket::Undecided(number));
     bench.capture.decide(number, None);
     let passed = bench.capture.account.take();
-    assert_eq!((passed.dropped.len(), passed.calls_dropped), (0, 1));
+    assert_eq!((passed.dropped().len(), passed.calls_dropped), (0, 1));
     assert_eq!(bench.recorded(), (vec![], vec![]));
     assert!(bench.capture.registry().is_empty());
 }
@@ -222,7 +222,7 @@ fn a_call_that_waits_for_too_long_is_ambiguous() {
 fn a_name_decides_before_the_trace_and_the_trace_before_the_key() {
     let bench = bench();
     let [named, of_trace, with_key] = [11, 12, 13].map(|trace_id| {
-        let drawn = bench.capture.sampling.draw(trace_id).unwrap();
+        let drawn = bench.capture.sampling.draw_plain(trace_id).unwrap();
         let key = if trace_id == 13 { trip() } else { OwnKey::Read(None) };
         bench.capture.open(trace_id, drawn, key, head("/")).unwrap()
     });
@@ -243,11 +243,11 @@ fn a_name_decides_before_the_trace_and_the_trace_before_the_key() {
     assert_eq!(whose(Context::Trace(99)), Ok(with_key.0));
     assert_eq!(whose(Context::Nothing), Ok(with_key.0));
     // One that says that it is not certain.
-    let drawn = bench.capture.sampling.draw(12).unwrap();
+    let drawn = bench.capture.sampling.draw_plain(12).unwrap();
     bench.capture.open(12, drawn, OwnKey::Unknown, head("/")).unwrap();
     assert_eq!(whose(Context::Trace(12)), Err(Attribution::Ambiguous));
 }
 
 fn naming() -> Naming {
-    Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000, grpc: None }
+    Naming::plain()
 }

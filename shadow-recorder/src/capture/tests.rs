@@ -82,7 +82,7 @@ pub(crate) fn after_linger() -> Instant {
 
 fn dropped(capture: &Capture) -> Vec<(&'static str, u64)> {
     let passed = capture.account.take();
-    passed.dropped.into_iter().map(|(reason, n)| (reason.as_str(), n)).collect()
+    passed.dropped().into_iter().map(|(reason, n)| (reason.as_str(), n)).collect()
 }
 
 #[tokio::test]

@@ -8,7 +8,12 @@ use crate::business_key::BusinessKey;
 
 /// Takes `business_key` out of a section.
 pub(super) fn business_key(section: &mut Table<'_, '_>) -> Option<BusinessKey> {
-    let mut table = section.table("business_key")?;
+    key_sources(section, "business_key")
+}
+
+/// Takes where a request has a key.
+pub(super) fn key_sources(section: &mut Table<'_, '_>, name: &str) -> Option<BusinessKey> {
+    let mut table = section.table(name)?;
     let sources = ["header", "query", "path", "json"];
     let is_empty = !sources.iter().any(|source| table.has(source));
     let key = BusinessKey {

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::business_key::business_key;
-use super::sampling::sampling;
+use super::sampling::{order_key, sampling};
 use super::upstream::Origin;
 use super::{At, Document, Table};
 use crate::business_key::BusinessKey;
@@ -39,6 +40,8 @@ pub struct Recorder {
     pub instance: String,
     /// Which exchanges are recorded.
     pub sampling: Sampling,
+    /// Where an exchange has the key by which it is replayed in order.
+    pub order_key: Option<Arc<BusinessKey>>,
     /// Where an exchange has its business key.
     pub business_key: Option<BusinessKey>,
     /// How long an exchange stays open after its answer, for late upstream calls.
@@ -109,7 +112,7 @@ pub fn service_in_production(document: &Document<'_>) -> Option<(String, String)
 }
 
 /// The keys of `[recorder]`.
-const KNOWN: [&str; 29] = [
+const KNOWN: [&str; 33] = [
     "listen",
     "forward_to",
     "admin",
@@ -119,6 +122,10 @@ const KNOWN: [&str; 29] = [
     "threads",
     "sampling_rate",
     "sampling_key",
+    "sampling_unit",
+    "order_key",
+    "census",
+    "size",
     "business_key",
     "linger",
     "grace",
@@ -152,10 +159,12 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         None => Some(sanitised(instance)),
     };
     let seconds = Duration::from_secs;
+    let order_key = order_key(&mut table);
     let bytes = |table: &mut Table<'_, '_>, key, default| table.integer(key, 1).unwrap_or(default);
     let recorder = Recorder {
         admin: table.address("admin"),
-        sampling: sampling(&mut table),
+        sampling: sampling(document, &mut table, order_key.as_ref()),
+        order_key,
         business_key: business_key(&mut table),
         hand_over: table.text("hand_over").map(|path| document.resolve(&path.value)),
         threads: threads(&mut table),
@@ -171,7 +180,7 @@ pub fn recorder(document: &Document<'_>, instance: &str) -> Option<Recorder> {
         memory_bytes_max: usize_of(bytes(&mut table, "memory_bytes_max", 256 << 20)),
         spool_bytes_max: bytes(&mut table, "spool_bytes_max", 1 << 30),
         calls_max: usize_of(bytes(&mut table, "calls_max", 1_000)),
-        exchanges_open_max: usize_of(bytes(&mut table, "exchanges_open_max", 10_000)),
+        exchanges_open_max: usize_of(bytes(&mut table, "exchanges_open_max", 20_000)),
         queue_exchanges_max: usize_of(bytes(&mut table, "queue_exchanges_max", 10_000)),
         fsync_interval: table.duration("fsync_interval").unwrap_or(seconds(1)),
         segment_age_max: table.duration("segment_age_max").unwrap_or(seconds(60)),

@@ -40,6 +40,12 @@ impl Config {
         let egress = egress(&document, &upstreams);
         let mapping = mapping(&document, &upstreams);
         check_business_keys(&document, sidecar.as_ref(), &upstreams);
+        let reads = sidecar.as_ref().is_some_and(|sidecar| sidecar.sampling.needs_reading());
+        if reads && mapping.rules.is_empty() {
+            document.mistake_of_all(
+                "`census`, `line_of_business` and `interval` need [[ledger]], which says what an answer books".into(),
+            );
+        }
         document.finish()?;
         // Whatever is absent here was reported above.
         let absent = || ConfigError::Mistakes(vec!["  a section is incomplete".into()]);

@@ -207,6 +207,11 @@ impl<'d, 't> Table<'d, 't> {
             .collect()
     }
 
+    /// Returns whether the key holds a list.
+    pub fn holds_list(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| value.as_array().is_some())
+    }
+
     /// Returns whether the key holds a table.
     pub fn holds_table(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| value.as_table().is_some())

@@ -117,6 +117,83 @@ fn a_rate_below_one_needs_a_key_which_is_never_shown() {
 }
 
 #[test]
+fn a_stratum_says_whom_it_takes_and_how_many() {
+    let with = |lines: &str| {
+        let text = GOOD.replace("spool = ", "sampling_key = \"s3cret\"\nspool = ");
+        format!("{text}\n{lines}")
+    };
+    let stratum = |keys: &str| with(&format!("[[stratum]]\nname = \"a\"\n{keys}"));
+    let good = concat!(
+        "route = \"POST /trips/*\"\nheader = { name = \"X-Market\", value = [\"eu\", \"uk\"] }\n",
+        "answer = { path = \"$.kind\", value = \"refund\" }\nline_of_business = \"Eats\"\nrate = \"0.5\"\n",
+    );
+    assert_eq!(mistakes(&stratum(good), |_| None), Vec::<String>::new());
+    let many: Vec<String> =
+        (0..65).map(|n| format!("[[stratum]]\nname = \"s{n}\"\nrate = \"1\"\n")).collect();
+    for (text, expected) in [
+        (with("[[stratum]]\nrate = \"1\""), "`name` is missing"),
+        (with("[[stratum]]\nname = \"rest\"\nrate = \"1\""), "`name` cannot be `rest`"),
+        (
+            stratum("rate = \"1\"\n[[stratum]]\nname = \"a\"\nrate = \"1\""),
+            "there is another stratum `a`",
+        ),
+        (stratum(""), "`rate` is missing: the share of the stratum"),
+        (stratum("interval = 1000"), "`rate` is missing: the least chance"),
+        (
+            stratum("interval = 1000\nrate = \"0.1\""),
+            "`size` is missing: with an `interval` write size =",
+        ),
+        (stratum("interval = 0\nrate = \"0.1\""), "`interval` is above 0"),
+        (
+            stratum("interval = 1000000000001\nrate = \"0.1\""),
+            "`interval` is above 0 and at most 1000000000000",
+        ),
+        (stratum("rate = \"1\"\nroute = \"/trips\""), "is not a route"),
+        (
+            stratum("rate = \"1\"\nheader = { name = \"x y\", value = \"1\" }"),
+            "`x y` is not the name of a field",
+        ),
+        (stratum("rate = \"1\"\nheader = { name = \"x\" }"), "`value` is missing"),
+        (
+            stratum("rate = \"1\"\nanswer = { value = \"x\" }"),
+            "`path` says which value of the answer is meant",
+        ),
+        (stratum("rate = \"1\"\nlob = \"Eats\""), "unknown key `lob`"),
+        (with(&many.concat()), "there can be at most 64 strata"),
+        (
+            GOOD.to_owned() + "\n[[stratum]]\nname = \"a\"\nrate = \"0.5\"",
+            "`sampling_key` is missing",
+        ),
+        (GOOD.replace("spool = ", "sampling_unit = \"order_key\"\nspool = "), "needs `order_key`"),
+        (
+            GOOD.replace("spool = ", "sampling_unit = \"exchange\"\nspool = "),
+            "`exchange` is no unit",
+        ),
+        (
+            GOOD.replace("spool = ", "order_key = { header = \"authorization\" }\nspool = "),
+            "`authorization` is a credential, which is not recorded",
+        ),
+        (
+            GOOD.replace(
+                "spool = ",
+                "size = { currency = \"XXY\", rates = { EUR = \"0\" } }\nspool = ",
+            ),
+            "`XXY` is not a currency",
+        ),
+        (
+            GOOD.replace(
+                "spool = ",
+                "size = { currency = \"USD\", rates = { EUR = \"0\" } }\nspool = ",
+            ),
+            "`EUR`: a rate is a decimal above 0",
+        ),
+    ] {
+        let found = mistakes(&text, |_| None).join("\n");
+        assert!(found.contains(expected) && !found.contains("s3cret"), "{text}\n{found}");
+    }
+}
+
+#[test]
 fn a_business_key_names_its_places() {
     let with = |line: &str| GOOD.replace("spool = ", &format!("{line}\nspool = "));
     for (line, expected) in [

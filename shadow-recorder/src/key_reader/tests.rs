@@ -136,7 +136,7 @@ async fn a_call_of_what_is_sampled_out_is_known_by_its_key() {
         bench.call("t2", "{\"trip\":\"t2\"}").await;
         assert_eq!(bench.recorded(1), (vec![], vec![Attribution::Unattributed]));
         let passed = bench.capture.account.take();
-        assert_eq!((passed.sampled_out, passed.calls_sampled_out), (1, 1));
+        assert_eq!((passed.sampled_out(), passed.calls_sampled_out), (1, 1));
     }
 }
 
@@ -146,7 +146,7 @@ async fn where_too_much_waits_a_body_is_not_read_and_recorded_all_the_same() {
     let bench = bench(header(), header(), "1");
     let keys = bench.capture.keys.as_ref().unwrap();
     let in_body = || Box::new(InBodyOf { source: Arc::new(json()), coding: None });
-    let drawn = bench.capture.sampling.draw(1).unwrap();
+    let drawn = bench.capture.sampling.draw_plain(1).unwrap();
     let head = crate::observation::RequestHead::of(&Request::new(()));
     let (id, observation) = bench.capture.open(1, drawn, OwnKey::Unknown, head).unwrap();
     let (capture, observer) = (Arc::clone(&bench.capture), Arc::clone(&observation));

@@ -35,7 +35,7 @@ fn bench(rate: &str) -> Bench {
 impl Bench {
     /// Returns a trace that the sampling keeps, or one that it leaves out.
     fn trace(&self, kept: bool) -> u128 {
-        (1..100).find(|trace| self.capture.sampling.draw(*trace).is_some() == kept).unwrap()
+        (1..100).find(|trace| self.capture.sampling.draw_plain(*trace).is_some() == kept).unwrap()
     }
 
     fn record<S>(&self, side: Side, unrecorded: Option<Reason>, inner: S) -> Record<S> {
@@ -128,8 +128,8 @@ impl Bench {
         assert!(self.capture.registry().is_empty(), "{:?}", self.capture.registry());
         let passed = self.capture.account.take();
         assert!(self.capture.account.take().is_nothing());
-        let dropped = passed.dropped.into_iter().map(|(reason, n)| (reason.as_str(), n)).collect();
-        (passed.sampled_out, dropped, (passed.calls_sampled_out, passed.calls_dropped))
+        let dropped = passed.dropped().into_iter().map(|(why, n)| (why.as_str(), n)).collect();
+        (passed.sampled_out(), dropped, (passed.calls_sampled_out, passed.calls_dropped))
     }
 }
 
@@ -173,7 +173,7 @@ async fn what_is_kept_carries_its_draw() {
     let closed = bench.closed();
     assert_eq!(passed.state, format!("shadow={}", uuid::Uuid::from_u128(closed.id)));
     assert_eq!((closed.trace_id, closed.calls.len()), (kept, 1));
-    assert_eq!(closed.drawn, bench.capture.sampling.draw(kept).unwrap());
+    assert_eq!(closed.drawn, bench.capture.sampling.draw_plain(kept).unwrap());
     assert_eq!(bench.counts(), (0, vec![], NOTHING));
 }
 
@@ -182,7 +182,7 @@ async fn a_request_without_trace_context_is_drawn_by_the_trace_it_gets() {
     let bench = bench("0.5");
     for _ in 0..40 {
         let passed = bench.pass(Side::Clients, None, "/", &[]).await;
-        let kept = bench.capture.sampling.draw(passed.trace_id).is_some();
+        let kept = bench.capture.sampling.draw_plain(passed.trace_id).is_some();
         assert_eq!(passed.state == "shadow=-", !kept);
         bench.sweep();
     }
@@ -270,7 +270,7 @@ async fn an_exchange_with_too_many_calls_is_dropped_and_stays_known() {
     for _ in 0..LIMITS.calls_max {
         bench.call("/fx", &[parent(1)]).await;
     }
-    assert_eq!(bench.capture.account.take().dropped.len(), 0);
+    assert_eq!(bench.capture.account.take().dropped().len(), 0);
     bench.call("/fx", &[parent(1)]).await;
     bench.call("/fx", &[parent(1)]).await;
     bench.call("/fx", &[parent(2), state(&passed)]).await;

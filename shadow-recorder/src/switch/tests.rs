@@ -49,7 +49,7 @@ async fn what_is_open_when_it_is_switched_off_is_finished_and_the_rest_passes_un
     assert_eq!(closed.calls.len(), 1);
     assert!(events.try_recv().is_err());
     let passed = capture.account.take();
-    assert_eq!((passed.dropped, passed.calls_dropped), ([(Reason::RecordingOff, 1)].into(), 2));
+    assert_eq!((passed.dropped(), passed.calls_dropped), ([(Reason::RecordingOff, 1)].into(), 2));
     assert_eq!(passed.calls_sampled_out, 1);
     assert_eq!(capture.metrics.calls(Attribution::Ambiguous).get(), 1);
 

@@ -2,7 +2,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::capture::tests::{LIMITS, after_linger, capture, closed, exchange};
-use crate::sampling::Sampling;
+use crate::sampling::{ALL, Sampling};
 use crate::segment::{Reader, Redaction};
 
 const PACE: Pace = Pace {
@@ -39,8 +39,7 @@ fn bench(pace: Pace) -> Bench {
         sampling: Sampling::everything().rule(),
         redaction: Redaction::default(),
     };
-    let naming =
-        Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000, grpc: None };
+    let naming = Naming::plain();
     let spool = Spool::new(folder.path().into(), "b".into(), String::new());
     let mut writer = Writer::new(Arc::clone(&capture), spool, naming, pace, header, sender);
     writer.open();
@@ -120,7 +119,7 @@ async fn a_full_spool_drops_the_newest_with_count() {
     assert_eq!((outcome.recorded, outcome.dropped), (0, [(Reason::SpoolBytesMax, 3)].into()));
     let sealed = sealed(&mut bench.parcels);
     let manifest = sealed[0].totals.manifest(&sealed[0].header, b"", false);
-    let tally = &manifest.strata[STRATUM];
+    let tally = &manifest.strata[ALL];
     assert!(tally.balances() && tally.observed == 3, "{tally:?}");
     let now = bench.capture.watermark();
     assert!(
@@ -136,7 +135,7 @@ async fn what_was_received_and_is_nowhere_is_counted_at_the_end() {
     let outcome = bench.writer.outcome.clone();
     assert_eq!(outcome.dropped, [(Reason::Shutdown, 1)].into());
     let sealed = sealed(&mut bench.parcels);
-    assert!(sealed[0].totals.manifest(&sealed[0].header, b"", false).strata[STRATUM].balances());
+    assert!(sealed[0].totals.manifest(&sealed[0].header, b"", false).strata[ALL].balances());
 }
 
 #[tokio::test]
@@ -164,6 +163,6 @@ async fn a_writer_that_fails_counts_what_it_held_and_all_that_follows() {
     capture.end();
     assert!(thread.join().unwrap().is_none());
     assert_eq!(capture.account.observed(), 3);
-    assert_eq!(capture.account.take().dropped, [(Reason::Panic, 3)].into());
+    assert_eq!(capture.account.take().dropped(), [(Reason::Panic, 3)].into());
     assert_eq!(capture.metrics.queue_exchanges.get(), 0);
 }

@@ -228,14 +228,23 @@ impl Stored {
                         ambient += 1;
                         self.ambient.push(*call);
                     }
-                    Line::Accounting(line) => tally.add(&line.strata["all"]),
+                    Line::Accounting(line) => {
+                        for stratum in line.strata.values() {
+                            assert!(stratum.balances(), "{stratum:?}");
+                            tally.add(stratum);
+                        }
+                    }
                 }
             }
         }
         assert!(tally.balances(), "{tally:?}");
         assert_eq!((exchanges, ambient), (manifest.exchanges, manifest.ambient));
         assert_eq!(tally.recorded, exchanges);
-        assert_eq!(manifest.strata.get("all").cloned().unwrap_or_default(), tally);
+        let described = manifest.strata.values().fold(Tally::default(), |mut sum, stratum| {
+            sum.add(stratum);
+            sum
+        });
+        assert_eq!(described, tally);
         self.tally.add(&tally);
         self.manifests.push(manifest);
     }

@@ -19,6 +19,8 @@ mod rendering;
 mod grpc;
 // Which calls belong to which exchange when many are open at once, and what a sample leaves out.
 mod correlation;
+// Which exchanges are kept, and the money of all.
+mod sampling;
 // Calls that come late, for nobody, to a sink, or while something is over a limit.
 mod attribution;
 // Clients, services and disks that fail.
