@@ -12,6 +12,8 @@ mod harness;
 mod quickstart;
 /// Record → replay → certify → report, and what lies between.
 mod pipeline;
+/// The same with the store in a bucket.
+mod bucket;
 /// What the mapping reads of a range, whole, damaged or empty.
 mod map;
 /// Entries read from what the service sends to a sink.

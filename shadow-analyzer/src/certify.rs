@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use shadow_recorder::clock;
-use shadow_recorder::digest::sha256;
-use shadow_recorder::store::{Store, StoreError};
+use shadow_recorder::store::StoreError;
 use shadow_replayer::run::{Run, RunId, State, Tally};
-use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError, WonFile, without_credentials};
+use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError, without_credentials};
 use shadow_replayer::{Progress, RunError, RunRequest};
 
 use crate::aggregate::{self, AggregateError};
 use crate::config::Config;
+use crate::fetch;
 use crate::load::Journal;
 use crate::money::Rates;
 use crate::policy::Policy;
@@ -59,6 +59,9 @@ pub enum CertifyError {
     /// A file of the journal is not what the replay published.
     #[error("{0} is not what the replay published; replay the range again")]
     Changed(String),
+    /// The journal cannot be kept on the local disk while it is summed.
+    #[error("cannot keep the journal on the local disk while it is summed: TMPDIR says where")]
+    Scratch(#[source] std::io::Error),
     /// The journal cannot be summed.
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
@@ -123,13 +126,12 @@ pub async fn certify(
     evidence.tally = tally(shards.iter().map(|shard| shard.tally.as_ref()));
     // Nothing of a failed run is summed: what its shards hold is not what was asked for.
     let judged = if evidence.failure.is_some() { &[][..] } else { &shards[..] };
-    for file in judged.iter().flat_map(|shard| &shard.files) {
-        verify(&config.replay.store, file).await?;
-    }
+    let files = judged.iter().flat_map(|shard| &shard.files);
+    let local = fetch::verified(&config.replay.store, files).await?;
     let numbers: Vec<u32> = judged.iter().map(|shard| shard.number).collect();
-    let journal = Journal::of_run(&config.replay.store, &id, number, &numbers)
-        .map_err(AggregateError::from)?;
+    let journal = Journal::of_run(local.root(), &id, number, &numbers);
     let totals = sum(journal, config.policy.rates.clone()).await?;
+    drop(local);
     let judgement = score::judge(&totals, &config.policy, &evidence)?;
     let facts = Facts {
         run: &run,
@@ -141,15 +143,6 @@ pub async fn certify(
     };
     let verdict = assemble(facts, judgement);
     keep(config, &runs, &id, verdict).await
-}
-
-/// Holds a published file against the digest with which its attempt won: nobody judges a journal that was changed.
-async fn verify(store: &Store, file: &WonFile) -> Result<(), CertifyError> {
-    let bytes = store.get(&file.target).await.map_err(CertifyError::Journal)?;
-    if sha256(&bytes) == file.sha256 {
-        return Ok(());
-    }
-    Err(CertifyError::Changed(file.target.clone()))
 }
 
 /// Sums on a thread of its own: polars blocks, and has a runtime of its own.
@@ -252,10 +245,10 @@ async fn keep(
     let store = &config.replay.store;
     let document = serde_json::to_string_pretty(&verdict).map_err(CertifyError::Json)?;
     let key = verdict::key(&verdict.run_id, verdict.revision);
-    store.put(&key, document.as_bytes()).await.map_err(CertifyError::Store)?;
+    store.put(&key, document.clone()).await.map_err(CertifyError::Store)?;
     let report_key = verdict::report_key(&verdict.run_id, verdict.revision);
     let report = report::render(&verdict).map_err(CertifyError::Report)?;
-    store.put(&report_key, report.as_bytes()).await.map_err(CertifyError::Store)?;
+    store.put(&report_key, report).await.map_err(CertifyError::Store)?;
     let new = NewVerdict {
         revision: verdict.revision,
         decided_at: verdict.decided_at,

@@ -1,18 +1,14 @@
 //! The door to the journal: its Parquet files as lazy frames, the schema checked before anything is computed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
-use shadow_recorder::store::{Store, StoreError};
 use shadow_replayer::journal;
 use shadow_replayer::run::RunId;
 
 /// Why a journal cannot be read or summed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The store does not give a path.
-    #[error("cannot find the journal")]
-    Find(#[source] StoreError),
     /// A file is missing or damaged.
     #[error("cannot read the journal table `{table}` ({first})")]
     Read {
@@ -46,23 +42,13 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Names the files of a revision's shards.
-    pub fn of_run(
-        store: &Store,
-        run: &RunId,
-        revision: u32,
-        shards: &[u32],
-    ) -> Result<Self, LoadError> {
-        let paths = |table| -> Result<Vec<_>, _> {
-            shards
-                .iter()
-                .map(|shard| store.path(&journal::key(table, revision, run, *shard)))
-                .collect()
+    /// Names the files of a revision's shards, in the folder of a store.
+    pub fn of_run(root: &Path, run: &RunId, revision: u32, shards: &[u32]) -> Self {
+        let paths = |table| {
+            let keys = shards.iter().map(|shard| journal::key(table, revision, run, *shard));
+            keys.map(|key| root.join(key)).collect()
         };
-        Ok(Self {
-            entries: paths("entry").map_err(LoadError::Find)?,
-            exchanges: paths("exchange").map_err(LoadError::Find)?,
-        })
+        Self { entries: paths("entry"), exchanges: paths("exchange") }
     }
 
     /// Returns the number of shards.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::certify::Certified;
 use crate::money::people;
 use crate::number;
-use crate::table::{Align, plain, table};
 use crate::verdict::{Cell, Decision, Dimension, DimensionName, Judged, Verdict};
+use shadow_recorder::table::{Align, plain, table};
 
 /// Cells shown; the report has all.
 const CELLS_MAX: usize = 6;

@@ -6,6 +6,8 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 
+use tokio::runtime::Builder;
+
 use crate::clock;
 use crate::config::sidecar::Config;
 use crate::listeners::{self, ListenError, Place};
@@ -69,6 +71,7 @@ pub fn check(config: &Config) -> Findings {
         let what = format!("the spool is in use by a recorder that runs ({})", holder.trim_end());
         findings.add(Severity::Ok, what + "; each keeps to its own files");
     }
+    check_store(config, &mut findings);
     let origins = config.upstreams.iter().map(|upstream| (&*upstream.name, &upstream.forward_to));
     for (name, origin) in
         std::iter::once(("the service", &config.recorder.forward_to)).chain(origins)
@@ -83,6 +86,24 @@ pub fn check(config: &Config) -> Findings {
         }
     }
     findings
+}
+
+/// Asks a bucket whether it answers. A recorder starts without it, and stores later; who may write need not be allowed to list.
+fn check_store(config: &Config, findings: &mut Findings) {
+    let (store, service) = (&config.store, &config.service);
+    // A directory is made when it is needed.
+    let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+    if store.prefix().is_none() {
+        return;
+    }
+    let at = store.location("");
+    match runtime.block_on(store.folders(&format!("captures/{service}/"))) {
+        Ok(_) => findings.add(Severity::Ok, format!("the store {at} answers")),
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            findings.add(Severity::Warning, format!("the store {at}: {error:#}"));
+        }
+    }
 }
 
 fn check_address(place: &Place, holders: &[String], findings: &mut Findings) {

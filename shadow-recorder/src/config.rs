@@ -12,6 +12,7 @@ use toml_span::value::{Table as TomlTable, Value, ValueInner};
 pub mod egress;
 pub mod recorder;
 pub mod sidecar;
+pub mod store;
 pub mod upstream;
 mod business_key;
 mod sampling;

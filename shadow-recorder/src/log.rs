@@ -18,6 +18,8 @@ use crate::config::Environment;
 const LINES_MAX: usize = 4096;
 /// How long the end of the process waits for the last lines.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
+/// The most that is logged of the requests to a bucket.
+const BUCKET_LEVEL: &str = "aws=info";
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the thread receives.
@@ -46,6 +48,11 @@ pub fn init(environment: Environment) -> Log {
         .spawn(move || write_lines(&received, &lost, json, &mut io::stderr()));
     let level = environment("SHADOW_LOG").unwrap_or_else(|| "info".into());
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Below that level the AWS SDK shows requests with their session token.
+    let filter = match BUCKET_LEVEL.parse() {
+        Ok(level) => filter.add_directive(level),
+        Err(_) => EnvFilter::new("info"),
+    };
     let lines = log.clone();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());

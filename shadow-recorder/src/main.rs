@@ -1,35 +1,17 @@
 //! `shadow-recorder`: parse, log, bind, run, exit code.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use shadow_recorder::cli::{Args, Command, Failure, INTERNAL, USAGE};
 use shadow_recorder::config::process_environment;
 use shadow_recorder::{Config, Passed, Recorder, check, log, runtime, stop_on_signal};
+use tokio::runtime::Builder;
 
 // A tenth less processor time per recorded exchange than with the allocator of glibc.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const USAGE: u8 = 64;
-const INTERNAL: u8 = 70;
-
-/// Records the exchanges of a service: stands between its clients, itself and its upstreams.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Args {
-    /// The configuration, shared by the programs of Shadow.
-    #[arg(long, value_name = "FILE", default_value = "shadow.toml", env = "SHADOW_CONFIG")]
-    config: PathBuf,
-    /// Verifies the configuration, the addresses and the spool, and exits.
-    #[arg(long)]
-    check: bool,
-    /// Takes the listening sockets over from the recorder that runs with the same `hand_over`, which then finishes and ends. Where
-    /// none runs, starts as usual.
-    #[arg(long)]
-    take_over: bool,
-}
 
 fn main() -> ExitCode {
     // Before anything else opens a file or begins a thread.
@@ -42,7 +24,7 @@ fn main() -> ExitCode {
         }
     };
     let log = log::init(process_environment);
-    let code = run(&args, passed.map_err(Into::into)).unwrap_or_else(|(code, error)| {
+    let code = run(args, passed.map_err(Into::into)).unwrap_or_else(|(code, error)| {
         log.say(&format!("shadow-recorder: {error:#}"));
         code
     });
@@ -50,9 +32,10 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-type Failure = (u8, anyhow::Error);
-
-fn run(args: &Args, passed: anyhow::Result<Passed>) -> Result<u8, Failure> {
+fn run(mut args: Args, passed: anyhow::Result<Passed>) -> Result<u8, Failure> {
+    if let Some(command) = args.take_command()? {
+        return look_after(command, &args);
+    }
     let config = Config::load(&args.config, process_environment).map_err(|e| (USAGE, e.into()))?;
     let mut passed = passed.map_err(|e| (USAGE, e))?;
     if args.check {
@@ -70,17 +53,16 @@ fn run(args: &Args, passed: anyhow::Result<Passed>) -> Result<u8, Failure> {
     outcome
 }
 
+fn look_after(command: Command, args: &Args) -> Result<u8, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| (INTERNAL, e.into()))?;
+    runtime.block_on(command.run(&args.config, process_environment))
+}
+
 async fn serve(config: Config, passed: Passed) -> Result<u8, Failure> {
     let shutdown = stop_on_signal().map_err(|e| (INTERNAL, e.into()))?;
     let recorder = Recorder::bind_with(config, passed).await.map_err(|e| (USAGE, e.into()))?;
     let summary = recorder.run(shutdown).await.map_err(|e| (INTERNAL, e.into()))?;
     tracing::info!(?summary, "stopped");
     summary.stopped_well().map(|()| 0).map_err(|e| (INTERNAL, e.into()))
-}
-
-#[cfg(test)]
-#[test]
-fn verify_cli() {
-    use clap::CommandFactory;
-    Args::command().debug_assert();
 }

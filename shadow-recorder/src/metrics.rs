@@ -21,8 +21,9 @@
 //! | `shadow_recorder_segment_bytes_total` | counter | compressed bytes synced to the spool |
 //! | `shadow_recorder_segments_sealed_total` | counter | segments closed |
 //! | `shadow_recorder_segments_committed_total` | counter | segments committed to the store by their manifest |
-//! | `shadow_recorder_segments_damaged_total` | counter | spool files of an earlier start that were torn or unreadable |
+//! | `shadow_recorder_segments_damaged_total` | counter | spool files of an earlier start that were torn or unreadable, or whose name in the store is taken by another content |
 //! | `shadow_recorder_upload_failures_total` | counter | failed attempts to put a segment into the store |
+//! | `shadow_recorder_upload_refusals_total` | counter | those of them that the bucket refused for the credentials or what they allow: a person has to mend that |
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -61,6 +62,7 @@ pub(crate) struct Metrics {
     pub(crate) segments_committed: Counter,
     pub(crate) segments_damaged: Counter,
     pub(crate) upload_failures: Counter,
+    pub(crate) upload_refusals: Counter,
 }
 
 /// Why a request of the service through the forward proxy is not recorded.
@@ -103,6 +105,7 @@ impl Metrics {
         registry.register("segments_committed", "Segments committed to the store by their manifest", m.segments_committed);
         registry.register("segments_damaged", "Spool files of an earlier start that were torn or unreadable", m.segments_damaged);
         registry.register("upload_failures", "Failed attempts to put a segment into the store", m.upload_failures);
+        registry.register("upload_refusals", "Attempts to put a segment into the store that the bucket refused", m.upload_refusals);
         metrics
     }
 

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::digest::sha256;
 use crate::lock::Lock;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -148,14 +150,9 @@ impl Upload {
                         self.remove(path, &content).await;
                         return Stored::Committed;
                     }
-                    Err(error) => {
-                        let error = format!("{:#}", anyhow::Error::new(error));
-                        tracing::error!(
-                            segment = content.manifest.segment,
-                            error,
-                            "cannot store a segment"
-                        );
-                    }
+                    // Those behind it must not wait for what no attempt mends.
+                    Err(StoreError::Conflict { .. }) => return self.conflicts(&path, &content),
+                    Err(error) => self.failed(&content, error),
                 },
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "cannot read a spool file");
@@ -191,11 +188,48 @@ impl Upload {
         }
     }
 
+    fn failed(&self, content: &Content, error: StoreError) {
+        if error.is_refused() {
+            self.metrics.upload_refusals.inc();
+        }
+        let error = format!("{:#}", anyhow::Error::new(error));
+        tracing::error!(segment = content.manifest.segment, error, "cannot store a segment");
+    }
+
+    fn conflicts(&self, path: &Path, content: &Content) -> Stored {
+        self.metrics.segments_damaged.inc();
+        tracing::error!(
+            segment = content.manifest.segment,
+            path = %path.display(),
+            "another segment lies in the store under this one's name: the spool file is set aside"
+        );
+        match spool::set_aside(path) {
+            Ok(()) => Stored::SetAside,
+            Err(_) => Stored::Left,
+        }
+    }
+
     async fn commit(&self, content: &Content) -> Result<(), StoreError> {
-        self.store.put(&content.manifest.segment, &content.bytes).await?;
+        match self.store.create(&content.manifest.segment, content.bytes.clone()).await {
+            // A file may end with a frame that failed, which the attempt that knew of it did not store.
+            Err(StoreError::Conflict { .. }) if self.is_committed(content).await? => return Ok(()),
+            created => created?,
+        }
         let text = serde_json::to_vec_pretty(&content.manifest)
             .expect("a manifest is texts, numbers and maps with text keys");
-        self.store.put(&content.key, &text).await
+        // Written last, and of this very segment: a later start may know more of how the boot ended.
+        self.store.put(&content.key, text).await
+    }
+
+    /// Returns whether the store holds the segment's manifest, and the segment that it describes.
+    async fn is_committed(&self, content: &Content) -> Result<bool, StoreError> {
+        let text = match self.store.get(&content.key).await {
+            Err(error) if error.is_missing() => return Ok(false),
+            text => text?,
+        };
+        let Ok(there) = serde_json::from_slice::<Manifest>(&text) else { return Ok(false) };
+        let segment = self.store.get(&there.segment).await?;
+        Ok(sha256(&segment) == there.sha256 && content.bytes.starts_with(&segment))
     }
 
     async fn remove(&self, path: PathBuf, content: &Content) {
@@ -223,7 +257,7 @@ enum Stored {
 
 /// A segment ready to be stored.
 struct Content {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     manifest: Manifest,
     key: String,
     damaged: bool,
@@ -245,7 +279,7 @@ impl Parcel {
                 let bytes = sealed.read()?;
                 let manifest = totals.manifest(header, &bytes, false);
                 let key = totals.key(header).manifest();
-                Ok(Some(Content { bytes, manifest, key, damaged: false }))
+                Ok(Some(Content { bytes: bytes.into(), manifest, key, damaged: false }))
             }
             Self::Leftover(leftover) => {
                 let recovered = recover(fs::read(&leftover.path)?, leftover.ends_boot);
@@ -272,7 +306,7 @@ fn recover(bytes: Vec<u8>, ends_boot: bool) -> Option<Content> {
     let damaged = reader.damage().any();
     let header = header?;
     let manifest = totals.manifest(&header, &bytes, ends_boot);
-    Some(Content { key: totals.key(&header).manifest(), bytes, manifest, damaged })
+    Some(Content { key: totals.key(&header).manifest(), bytes: bytes.into(), manifest, damaged })
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shadow_recorder::config::recorder::{Service, service, store};
+use shadow_recorder::config::recorder::{Service, service};
+use shadow_recorder::config::store::store;
 use shadow_recorder::config::upstream::{Upstream, upstreams};
 use shadow_recorder::config::{Document, Table};
 use shadow_recorder::digest::sha256;

@@ -260,7 +260,7 @@ fn empty_range(found: &Found, config: &Config, range: Range) -> String {
     let hint = match near {
         Some((first, last)) => format!("the nearest recording is from {first} to {last}"),
         None => format!(
-            "nothing was recorded near it; check [service] name and [store] directory ({})",
+            "nothing was recorded near it; check [service] name and [store] ({})",
             config.store.location("captures")
         ),
     };

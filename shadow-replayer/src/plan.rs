@@ -5,12 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use shadow_recorder::manifest::{FORMAT, MANIFEST_SUFFIX, Manifest, hour_prefix};
 use shadow_recorder::segment::VERSION;
 use shadow_recorder::store::{Store, StoreError};
 
 use crate::run::{Evidence, FrozenSegment};
+
+/// Manifests that are read at once: a bucket answers each after some milliseconds.
+const READ_AT_ONCE: usize = 16;
 
 /// A half-open range of time, in UTC, on `received_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +63,12 @@ pub async fn find(
     let mut at = floor_to_hour(range.from.saturating_sub(lookback).unwrap_or(Timestamp::MIN));
     let end = floor_to_hour(range.to.min(now).saturating_add(hour).unwrap_or(Timestamp::MAX));
     while at <= end {
-        for key in store.list(&hour_prefix(service, at.as_microsecond())).await? {
-            if !key.ends_with(MANIFEST_SUFFIX) {
-                continue;
-            }
-            match serde_json::from_slice::<Manifest>(&store.get(&key).await?) {
+        let mut keys = store.list(&hour_prefix(service, at.as_microsecond())).await?;
+        keys.retain(|key| key.ends_with(MANIFEST_SUFFIX));
+        let read = stream::iter(keys).map(async |key| (store.get(&key).await, key));
+        let mut read = read.buffered(READ_AT_ONCE);
+        while let Some((bytes, key)) = read.next().await {
+            match serde_json::from_slice::<Manifest>(&bytes?) {
                 Ok(manifest) if manifest.format == FORMAT && manifest.version <= VERSION => {
                     found.manifests.push(manifest);
                 }

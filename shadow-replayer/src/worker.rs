@@ -215,8 +215,9 @@ impl Worker<'_> {
         for (name, target) in files {
             let bytes = tokio::fs::read(folder.join(&name)).await.map_err(RunError::Scratch)?;
             let attempt = format!("{prefix}/{name}");
-            self.config.store.put(&attempt, &bytes).await?;
-            won.push(WonFile { attempt, target, sha256: sha256(&bytes) });
+            let sha256 = sha256(&bytes);
+            self.config.store.put(&attempt, bytes).await?;
+            won.push(WonFile { attempt, target, sha256 });
         }
         Ok(won)
     }
@@ -229,7 +230,7 @@ async fn publish(store: &Store, files: &[WonFile]) -> Result<(), RunError> {
         if sha256(&bytes) != file.sha256 {
             return Err(RunError::Damaged(file.attempt.clone()));
         }
-        store.put(&file.target, &bytes).await?;
+        store.put(&file.target, bytes).await?;
     }
     Ok(())
 }

@@ -2,7 +2,6 @@ use std::path::Path;
 
 use shadow_recorder::amount::UNITS;
 use shadow_recorder::ledger::Entry;
-use shadow_recorder::store::Store;
 use shadow_replayer::journal::{self, Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
 use shadow_replayer::run::RunId;
 
@@ -79,8 +78,7 @@ fn totals_of(shards: &[Vec<ExchangeRow>]) -> Result<Totals, AggregateError> {
         }
     }
     let numbers: Vec<u32> = (0_u32..).take(shards.len()).collect();
-    let store = Store::directory(folder.path());
-    totals(&Journal::of_run(&store, &run_id(), 1, &numbers).unwrap(), &rates())
+    totals(&Journal::of_run(folder.path(), &run_id(), 1, &numbers), &rates())
 }
 
 fn publish(attempt: &Path, store: &Path, table: &str, shard: u32) {
@@ -216,8 +214,7 @@ fn no_shards_and_empty_shards_have_empty_totals() {
 
 #[test]
 fn a_missing_file_is_an_error_that_names_it() {
-    let store = Store::directory("/nonexistent");
-    let journal = Journal::of_run(&store, &run_id(), 1, &[0]).unwrap();
+    let journal = Journal::of_run(Path::new("/nonexistent"), &run_id(), 1, &[0]);
     let error = totals(&journal, &rates()).unwrap_err().to_string();
     assert!(
         error.contains(

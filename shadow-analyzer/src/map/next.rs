@@ -11,8 +11,8 @@ use super::{Route, Summary};
 use crate::money::whole;
 use crate::number::exchanges;
 use crate::policy::Policy;
-use crate::table::plain;
 use crate::verdict::DimensionName;
+use shadow_recorder::table::plain;
 
 /// Returns where the thresholds of a dimension are configured.
 pub(super) fn section(dimension: DimensionName) -> String {

@@ -12,8 +12,8 @@ use super::{EXAMPLE_CHARS_MAX, Example, Summary};
 use crate::money::people;
 use crate::number::{count, counted, exchanges};
 use crate::policy::Policy;
-use crate::table::{Align, plain, table};
 use crate::verdict::DimensionName;
+use shadow_recorder::table::{Align, plain, table};
 
 /// Reasons shown per route.
 const REASONS_SHOWN: usize = 3;

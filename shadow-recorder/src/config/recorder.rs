@@ -1,4 +1,4 @@
-//! `[service]`, `[store]` and `[recorder]`.
+//! `[service]` and `[recorder]`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,6 @@ use super::{At, Document, Table};
 use crate::business_key::BusinessKey;
 use crate::grpc::Descriptors;
 use crate::sampling::Sampling;
-use crate::store::Store;
 
 /// More threads than any machine's sidecar can use: most likely a slip of the pen.
 const THREADS_MAX: usize = 64;
@@ -110,14 +109,6 @@ pub fn service_in_production(document: &Document<'_>) -> Option<(String, String)
     }
     table.finish(&["name", "build"]);
     name.zip(build)
-}
-
-/// Takes `[store]`.
-pub fn store(document: &Document<'_>) -> Option<Store> {
-    let mut table = document.section("store");
-    let directory = table.required("directory").map(|path| document.resolve(&path.value));
-    table.finish(&["directory"]);
-    directory.map(Store::directory)
 }
 
 /// The keys of `[recorder]`.

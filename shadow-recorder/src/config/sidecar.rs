@@ -34,7 +34,7 @@ impl Config {
         let text = super::read(path)?;
         let document = Document::parse(path, &text, environment)?;
         let service = recorder::service_in_production(&document);
-        let store = recorder::store(&document);
+        let store = super::store::store(&document);
         let sidecar = recorder::recorder(&document, &host_name(environment));
         let upstreams = upstreams(&document);
         let egress = egress(&document, &upstreams);

@@ -153,6 +153,11 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Takes a boolean.
     pub fn flag(&mut self, key: &str) -> Option<bool> {
+        if let Some(text) = self.overridden(key) {
+            self.entries.remove(key);
+            let flag = text.value.parse().ok();
+            return flag.or_else(|| self.wrong(text.at, key, "must be true or false"));
+        }
         let value = self.entries.remove(key)?;
         value.as_bool().or_else(|| self.wrong(value.span.start, key, "must be true or false"))
     }

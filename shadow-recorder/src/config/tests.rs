@@ -25,7 +25,7 @@ fn mistakes(text: &str, environment: Environment) -> Vec<String> {
         Err(other) => panic!("{other}"),
     };
     recorder::service(&document);
-    recorder::store(&document);
+    super::store::store(&document);
     recorder::recorder(&document, "host");
     egress::egress(&document, &upstream::upstreams(&document));
     match document.finish() {
@@ -326,4 +326,74 @@ fn threads_are_counted_and_few() {
         let found = mistakes(&with(line), |_| None).join("\n");
         assert!(found.contains(expected), "{found}");
     }
+}
+
+#[test]
+fn a_store_is_a_directory_or_a_bucket() {
+    let with = |keys: &str| GOOD.replace("directory = \"store\"", keys);
+    let good = "bucket = \"books\"\nprefix = \"shadow/ledger/\"\nendpoint = \"https://s3.internal:9000\"\nregion = \"eu-central-1\"\npath_style = true\nserver_side_encryption = \"aws:kms\"\nkms_key_id = \"alias/books\"\nconnect_timeout = \"1s\"\nattempt_timeout = \"10s\"\nattempts_max = 5\nmultipart_bytes = 1\npart_bytes = 5242880";
+    assert_eq!(mistakes(&with(good), |_| None), Vec::<String>::new());
+    for (keys, expected) in [
+        ("", "[store]: `directory` or `bucket` is missing"),
+        (
+            "directory = \"a\"\nbucket = \"books\"",
+            "`directory` and `bucket` are two stores: leave one of them out",
+        ),
+        (
+            "directory = \"a\"\nendpoint = \"http://a\"\nregion = \"b\"",
+            "[store]: `endpoint`, `region` is for a `bucket`",
+        ),
+        ("bucket = \"s3://books\"", "`bucket` is the name alone"),
+        ("bucket = \"books\"\nprefix = \"../x\"", "`../x` is not a prefix"),
+        (
+            "bucket = \"books\"\nendpoint = \"s3.internal:9000\"",
+            "`s3.internal:9000` is not an endpoint: write http://",
+        ),
+        ("bucket = \"books\"\nendpoint = \"http://key:secret@s3\"", "is not an endpoint"),
+        (
+            "bucket = \"books\"\nserver_side_encryption = \"aes\"",
+            "`server_side_encryption` is \"AES256\" or \"aws:kms\"",
+        ),
+        (
+            "bucket = \"books\"\nkms_key_id = \"a\"",
+            "`kms_key_id` needs server_side_encryption = \"aws:kms\"",
+        ),
+        (
+            "bucket = \"books\"\npart_bytes = 1000",
+            "`part_bytes` must be a whole number of at least 5242880",
+        ),
+        (
+            "bucket = \"books\"\nattempts_max = 0",
+            "`attempts_max` must be a whole number of at least 1",
+        ),
+        ("bukket = \"books\"", "unknown key `bukket`; did you mean `bucket`?"),
+    ] {
+        let found = mistakes(&with(keys), |_| None).join("\n");
+        assert!(found.contains(expected), "{expected}\n--- in\n{found}");
+        let is_unknown = found.contains("unknown key");
+        assert_eq!(is_unknown, keys.starts_with("bukket"), "{found}");
+    }
+}
+
+#[test]
+fn the_environment_says_where_the_bucket_is() {
+    let environment = |name: &str| {
+        let value = match name {
+            "SHADOW_STORE_BUCKET" => "books",
+            "SHADOW_STORE_ENDPOINT" => "http://127.0.0.1:3900",
+            "SHADOW_STORE_PATH_STYLE" => "true",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let text = "[store]\nprefix = \"ledger\"\npath_style = false\n";
+    let document = Document::parse(Path::new("shadow.toml"), text, environment).unwrap();
+    let store = super::store::store(&document).unwrap();
+    assert_eq!(document.finish().map_err(|e| e.to_string()), Ok(()));
+    assert_eq!(store.location("a"), "s3://books/ledger/a");
+    let shown = format!("{store:?}");
+    assert!(shown.contains("path_style: true") && shown.contains("127.0.0.1:3900"), "{shown}");
+    let wrong = |name: &str| (name == "SHADOW_STORE_PATH_STYLE").then(|| "perhaps".to_owned());
+    let found = mistakes(&GOOD.replace("directory", "bucket"), wrong).join("\n");
+    assert!(found.contains("`path_style` must be true or false"), "{found}");
 }

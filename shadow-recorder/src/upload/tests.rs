@@ -45,7 +45,7 @@ async fn what_follows_a_segment_that_is_given_up_is_left_with_it() {
     let [first, second] = [1, 2].map(|sequence| sealed(&mut spool, sequence, 0));
     // A folder where the object should be.
     let store = Store::directory(folder.path().join("store"));
-    let path = store.path(&first.totals.key(&first.header).segment()).unwrap();
+    let path = store.root().unwrap().join(first.totals.key(&first.header).segment());
     fs::create_dir_all(path).unwrap();
     let (sender, parcels) = unbounded_channel();
     for sealed in [first, second] {
@@ -98,4 +98,89 @@ async fn what_another_service_left_behind_is_not_stored() {
     assert_eq!((uploaded.committed, uploaded.left), (1, 0));
     assert!(directory.join("a-1.ndjson.zst").exists());
     assert!(!directory.join("b-1.ndjson.zst").exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_an_hour_is_asked_now_and_then_and_gets_everything_when_it_is_back()
+ {
+    const HOUR: Duration = Duration::from_hours(1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(folder.path().join("spool"), "b".into(), String::new());
+    let [first, second] = [1, 2].map(|sequence| sealed(&mut spool, sequence, 0));
+    let root = folder.path().join("store");
+    fs::write(&root, "a file where the store should be").unwrap();
+    let (sender, parcels) = unbounded_channel();
+    for sealed in [first, second] {
+        sender.send(Parcel::Sealed(sealed.into())).unwrap();
+    }
+    drop(sender);
+    let upload = upload(Store::directory(&root));
+    let failures = upload.metrics.upload_failures.clone();
+    // The clock of the test, which goes on by itself where everything waits.
+    let began = tokio::time::Instant::now();
+    let back = tokio::spawn(async move {
+        tokio::time::sleep(HOUR).await;
+        fs::remove_file(&root).unwrap();
+    });
+    let uploaded = upload.run(parcels).await;
+    back.await.unwrap();
+    assert_eq!((uploaded.committed, uploaded.left), (2, 0));
+    assert!((HOUR..=HOUR + RETRY_MAX).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // Not more often than every fifteen seconds once it has backed off, not less often than every thirty.
+    assert!((120..=250).contains(&failures.get()), "{}", failures.get());
+}
+
+/// Writes a whole segment into the spool of a boot that has ended.
+fn ended(directory: &std::path::Path, behind: &[u8]) -> Leftover {
+    let mut frame = Vec::new();
+    let line = Line::Header(header("ledger", 1));
+    crate::segment::write_frame(&mut frame, &[line]).unwrap();
+    frame.extend_from_slice(behind);
+    let mut spool = Spool::new(directory.to_owned(), "b".into(), String::new());
+    spool.create(1, &frame).unwrap();
+    drop(spool);
+    let mut next = Spool::new(directory.to_owned(), "c".into(), String::new());
+    next.leftovers().unwrap().remove(0)
+}
+
+async fn uploaded(store: &Store, leftover: Leftover) -> (Uploaded, u64) {
+    let (sender, parcels) = unbounded_channel();
+    sender.send(Parcel::Leftover(leftover)).unwrap();
+    drop(sender);
+    let upload = upload(store.clone());
+    let damaged = upload.metrics.segments_damaged.clone();
+    (upload.run(parcels).await, damaged.get())
+}
+
+#[tokio::test]
+async fn what_was_committed_is_committed_again_though_a_frame_that_failed_lies_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, store) =
+        (folder.path().join("spool"), Store::directory(folder.path().join("store")));
+    uploaded(&store, ended(&spool, b"")).await;
+    let prefix = crate::manifest::hour_prefix("ledger", 0);
+    let keys = store.list(&prefix).await.unwrap();
+    let before = store.get(&keys[1]).await.unwrap();
+    assert_eq!(keys.len(), 2);
+    let (again, _) = uploaded(&store, ended(&spool, b"half a frame")).await;
+    assert_eq!((again.committed, again.left), (1, 0));
+    assert_eq!(store.list(&prefix).await.unwrap(), keys);
+    assert!(store.get(&keys[1]).await.unwrap() == before);
+    assert!(!spool.join("b-1.ndjson.zst").exists());
+}
+
+#[tokio::test]
+async fn a_segment_whose_name_is_taken_replaces_nothing_and_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, store) =
+        (folder.path().join("spool"), Store::directory(folder.path().join("store")));
+    let leftover = ended(&spool, b"");
+    let prefix = crate::manifest::hour_prefix("ledger", 0);
+    let segment = format!("{prefix}0-0-pod-1-b-1.ndjson.zst");
+    store.put(&segment, "another sidecar's").await.unwrap();
+    let (outcome, damaged) = uploaded(&store, leftover).await;
+    assert_eq!((outcome.committed, outcome.left, damaged), (0, 0, 1));
+    assert_eq!(store.list(&prefix).await.unwrap(), [&*segment]);
+    assert_eq!(store.get(&segment).await.unwrap(), b"another sidecar's");
+    assert!(spool.join("b-1.ndjson.zst.damaged").exists());
 }

@@ -128,10 +128,15 @@ impl Sidecar {
 
     /// Waits until a metric has a value.
     pub(crate) async fn until(&self, metric: &str, value: u64) {
-        let line = format!("{metric} {value}\n");
-        until(&line, async || {
-            let request = Request::get("/metrics").body(Full::default()).unwrap();
-            String::from_utf8_lossy(send(self.admin, request).await.body()).contains(&line)
+        self.until_metric(metric, |found| found == value).await;
+    }
+
+    /// Waits until a metric's value is as expected.
+    pub(crate) async fn until_metric(&self, metric: &str, holds: impl Fn(u64) -> bool) {
+        until(metric, async || {
+            let text = self.admin(get("/metrics")).await.1;
+            let of = |line: &str| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok();
+            text.lines().find_map(of).is_some_and(&holds)
         })
         .await;
     }

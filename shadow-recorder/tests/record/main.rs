@@ -31,6 +31,14 @@ mod load;
 mod operation;
 // A restart that no client notices.
 mod restart;
+// What networks and servers do between a client and the S3 server.
+mod faults;
+// A bucket that is asked through them.
+mod bucket;
+// The recorder whose bucket is away.
+mod outage;
+// Looking at what was recorded, and how long it is kept.
+mod look;
 // Stopping, being killed, and starting again.
 mod stop;
 // Being killed, often.

@@ -7,7 +7,7 @@ const CELL_CHARS_MAX: usize = 48;
 
 /// On which side a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Align {
+pub enum Align {
     /// Text.
     Left,
     /// Numbers.
@@ -15,7 +15,7 @@ pub(crate) enum Align {
 }
 
 /// Lays rows out under their headings, each line indented by two spaces.
-pub(crate) fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let width = |at: usize| {
@@ -41,7 +41,7 @@ pub(crate) fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
 }
 
 /// Makes text of recordings safe for a terminal: no control characters, one line, bounded.
-pub(crate) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let safe: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if safe.chars().count() <= CELL_CHARS_MAX {
         return safe;
