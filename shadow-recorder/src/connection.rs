@@ -34,6 +34,8 @@ use crate::tee::Tee;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Between two looks at a preface that has come in part.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+/// How long a connection to the service may outlive the client's, where the service does not take what is left to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What answers the requests of a connection, behind its front.
 pub(crate) trait Inner:
@@ -148,21 +150,30 @@ impl<S: Inner> Connection<S> {
         let Self { stream, pair: Pair { link, drivers }, service, patience, .. } = self;
         let mut server = Server::new(ClientIo::new(stream, Arc::clone(&link)), service);
         let mut watch = Watch::new(patience, true);
-        poll_fn(|context| {
+        let end = poll_fn(|context| {
             let mut service_ended = drivers.poll(context);
             loop {
                 if server.poll(context).is_ready() {
-                    return Poll::Ready(());
+                    return Poll::Ready(Outlook::Ends);
                 }
                 let ends = std::mem::take(&mut service_ended);
                 match watch.look(lifetime, &link, context) {
-                    Outlook::Over => return Poll::Ready(()),
+                    Outlook::Over => return Poll::Ready(Outlook::Over),
                     outlook if ends || outlook == Outlook::Ends => server.end(),
                     _ => return Poll::Pending,
                 }
             }
-        })
-        .await;
+        });
+        if end.await == Outlook::Over {
+            return;
+        }
+        // Why the client left its streams is for the service to hear before its connection ends.
+        let streams = server.close();
+        let last_words = async { tokio::join!(streams.wait(), drivers.finish()) };
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORDS, last_words) => {}
+            () = lifetime.cut.cancelled() => {}
+        }
     }
 }
 

@@ -136,8 +136,10 @@ impl Future for Awaited {
 
 impl Awaited {
     fn pass(&mut self, mut interim: Response<()>, context: &mut Context<'_>) {
-        let fields = interim.headers().iter();
-        self.interim_bytes += 3 + fields.map(|(n, v)| n.as_str().len() + v.len()).sum::<usize>();
+        // As HTTP/2 counts the size of a head (RFC 9113, section 6.5.2).
+        let size = |name: &str, value: usize| 32 + name.len() + value;
+        let fields = interim.headers().iter().map(|(name, value)| size(name.as_str(), value.len()));
+        self.interim_bytes += size(":status", 3) + fields.sum::<usize>();
         if let Some(client) = &self.client
             && self.interim_bytes <= INTERIM_BYTES_MAX
         {

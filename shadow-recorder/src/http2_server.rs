@@ -10,6 +10,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{Request, Response};
 use http_body::Body;
+use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::client_io::ClientIo;
@@ -30,6 +31,7 @@ const SEND_BUFFER_BYTES_MAX: usize = 400 << 10;
 pub(crate) struct Server<S> {
     state: State,
     service: Front<S>,
+    streams: TaskTracker,
     is_ending: bool,
 }
 
@@ -48,7 +50,12 @@ impl<S: Inner> Server<S> {
             .max_local_error_reset_streams(Some(FAULTY_STREAMS_MAX))
             .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
             .handshake(io);
-        Self { state: State::Greeting(greeting), service, is_ending: false }
+        Self {
+            state: State::Greeting(greeting),
+            service,
+            streams: TaskTracker::new(),
+            is_ending: false,
+        }
     }
 
     /// Takes no more streams than have begun (GOAWAY).
@@ -80,11 +87,17 @@ impl<S: Inner> Server<S> {
         }
     }
 
+    /// Closes the connection, and returns its streams, which end by that.
+    pub(crate) fn close(self) -> TaskTracker {
+        self.streams.close();
+        self.streams
+    }
+
     fn begin(&mut self, request: Request<RecvStream>, answer: SendResponse<Bytes>) {
         let client = ClientStream::new(answer);
         let mut request = request.map(|body| Received::of_stream(body, None));
         request.extensions_mut().insert(client.clone());
-        tokio::spawn(client.answer(self.service.call(request)));
+        self.streams.spawn(client.answer(self.service.call(request)));
     }
 }
 

@@ -3,11 +3,11 @@
 //! between two requests.
 
 use std::error::Error;
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,6 +78,15 @@ impl Drivers {
         let before = drivers.len();
         drivers.retain_mut(|driver| driver.poll_unpin(context).is_pending());
         before > 0 && drivers.is_empty()
+    }
+
+    /// Polls each until none is left.
+    pub(crate) async fn finish(&self) {
+        let is_over = |context: &mut Context<'_>| {
+            self.poll(context);
+            self.lock().is_empty()
+        };
+        poll_fn(|context| if is_over(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<BoxFuture<'static, ()>>> {
