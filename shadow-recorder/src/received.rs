@@ -18,7 +18,7 @@ pub(crate) enum Received {
     Http2(Stream),
 }
 
-/// The body of an HTTP/2 stream. h2 holds it to its `Content-Length` and breaks it off where no END_STREAM came.
+/// The body of an HTTP/2 stream. h2 holds it to its `Content-Length` and breaks it off where no `END_STREAM` came.
 #[derive(Debug)]
 pub(crate) struct Stream {
     body: RecvStream,
@@ -80,5 +80,16 @@ impl Body for Received {
             // Nobody asks: HTTP/2 frames it, whatever its length.
             Self::Http2(_) => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_http_1_is_hardly_larger_for_the_sake_of_http_2() {
+        // It is moved with its message.
+        assert!(size_of::<Received>() <= size_of::<Incoming>() + size_of::<usize>());
     }
 }

@@ -212,10 +212,10 @@ async fn converse(
         }
         "trailers-only" => drop(answer.send_response(grpc(Some("5")), true)?),
         "hints" => {
-            for (status, link) in [(103, "</a.css>; rel=preload"), (102, ""), (103, "</b.js>")] {
+            let all = [(103, "</a.css>; rel=preload"), (102, ""), (103, "</b.js>"), (199, "odd")];
+            for (status, link) in all {
                 answer.send_informational(interim(status, link))?;
             }
-            answer.send_informational(interim(199, "odd"))?;
             let mut sending = answer.send_response(Response::new(()), false)?;
             send(&mut sending, Bytes::from_static(b"ok"), true).await?;
         }
@@ -230,8 +230,7 @@ async fn converse(
         // The rest of the request is not wanted: h2 resets the stream with NO_ERROR (RFC 9113, section 8.1).
         "refuse" => {
             let refused = Response::builder().status(417).body(()).unwrap();
-            let mut sending = answer.send_response(refused, false)?;
-            send(&mut sending, Bytes::from_static(b"no"), true).await?;
+            answer.send_response(refused, false)?.send_data(Bytes::from_static(b"no"), true)?;
         }
         "large" => {
             let mut sending = answer.send_response(Response::new(()), false)?;
