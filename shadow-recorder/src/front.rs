@@ -216,6 +216,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_of_http_2_becomes_no_tunnel() {
+        for (version, tunnels, expect) in [
+            (Version::HTTP_11, true, None),
+            (Version::HTTP_11, false, Some(StatusCode::NOT_IMPLEMENTED)),
+            (Version::HTTP_2, true, Some(StatusCode::NOT_IMPLEMENTED)),
+        ] {
+            let request = Request::connect("ledger:443").version(version).header(HOST, "ledger");
+            assert_eq!(refusal(&request.body(()).unwrap(), tunnels), expect, "{version:?}");
+        }
+    }
+
+    #[test]
     fn chunked_is_the_only_transfer_coding() {
         for (coding, expect) in [
             (vec!["Chunked"], None),
