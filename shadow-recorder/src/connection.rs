@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
@@ -20,11 +20,13 @@ use tower::Service;
 use crate::client_io::ClientIo;
 use crate::forward::Answer;
 use crate::front::Front;
+use crate::http2_server::Server;
 use crate::lifetime::{Lifetime, Member, News};
 use crate::link::{End, Link, Tunnel};
 use crate::patience::{self, Patience};
 use crate::pinned::{Drivers, HeadFields, NoAnswer};
 use crate::proxy::Pair;
+use crate::received::Received;
 use crate::relay::Relays;
 use crate::tee::Tee;
 
@@ -32,21 +34,19 @@ use crate::tee::Tee;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Between two looks at a preface that has come in part.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
-/// Streams of one HTTP/2 connection at once.
-const STREAMS_MAX: u32 = 256;
-/// The fields of one HTTP/2 request: 64 KiB, as HTTP/1 heads have in practice.
-const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
+/// How long a connection to the service may outlive the client's, where the service does not take what is left to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What answers the requests of a connection, behind its front.
 pub(crate) trait Inner:
-    Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
+    Service<Request<Received>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
     + Send
     + 'static
 {
 }
 
 impl<S> Inner for S where
-    S: Service<Request<Incoming>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
+    S: Service<Request<Received>, Response = Response<Tee<Answer>>, Error = NoAnswer, Future: Send>
         + Send
         + 'static
 {
@@ -148,32 +148,32 @@ impl<S: Inner> Connection<S> {
 
     async fn serve_http2(self, lifetime: &Lifetime) {
         let Self { stream, pair: Pair { link, drivers }, service, patience, .. } = self;
-        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&link)));
-        let server = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .auto_date_header(false)
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .serve_connection(io, Served(Mutex::new(service)));
-        let mut server = pin!(server);
+        let mut server = Server::new(ClientIo::new(stream, Arc::clone(&link)), service);
         let mut watch = Watch::new(patience, true);
-        poll_fn(|context| {
+        let end = poll_fn(|context| {
             let mut service_ended = drivers.poll(context);
             loop {
-                if server.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(());
+                if server.poll(context).is_ready() {
+                    return Poll::Ready(Outlook::Ends);
                 }
                 let ends = std::mem::take(&mut service_ended);
                 match watch.look(lifetime, &link, context) {
-                    Outlook::Over => return Poll::Ready(()),
-                    outlook if ends || outlook == Outlook::Ends => {
-                        server.as_mut().graceful_shutdown();
-                    }
+                    Outlook::Over => return Poll::Ready(Outlook::Over),
+                    outlook if ends || outlook == Outlook::Ends => server.end(),
                     _ => return Poll::Pending,
                 }
             }
-        })
-        .await;
+        });
+        if end.await == Outlook::Over {
+            return;
+        }
+        // Why the client left its streams is for the service to hear before its connection ends.
+        let streams = server.close();
+        let last_words = async { tokio::join!(streams.wait(), drivers.finish()) };
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORDS, last_words) => {}
+            () = lifetime.cut.cancelled() => {}
+        }
     }
 }
 
@@ -196,11 +196,12 @@ fn http1_server(head_fields: HeadFields) -> http1::Builder {
 struct Served<S>(Mutex<Front<S>>);
 
 impl<S: Inner> hyper::service::Service<Request<Incoming>> for Served<S> {
-    type Response = <Front<S> as Service<Request<Incoming>>>::Response;
+    type Response = <Front<S> as Service<Request<Received>>>::Response;
     type Error = NoAnswer;
-    type Future = <Front<S> as Service<Request<Incoming>>>::Future;
+    type Future = <Front<S> as Service<Request<Received>>>::Future;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let request = request.map(Received::Http1);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).call(request)
     }
 }

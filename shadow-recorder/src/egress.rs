@@ -16,7 +16,6 @@ use http::header::{CONNECTION, HOST, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tower::Service;
 
@@ -28,6 +27,7 @@ use crate::link::{End, Tunnel};
 use crate::metrics::{Metrics, Unseen};
 use crate::pinned::{HeadFields, NoAnswer, Peer, Pinned};
 use crate::proxy::{Pair, Route, Stack};
+use crate::received::Received;
 use crate::tee::Tee;
 
 /// Unknown systems to which one connection of the service stays connected.
@@ -99,7 +99,7 @@ impl Egress {
         Some(HopByHop { inner: Forward::new(pinned, Arc::clone(&self.pair.link), Host::Kept) })
     }
 
-    fn route(&mut self, request: Request<Incoming>) -> Answering {
+    fn route(&mut self, request: Request<Received>) -> Answering {
         let Some(name) = named(&request) else { return own(StatusCode::BAD_REQUEST) };
         let is_proxy = request.uri().authority().is_some();
         let is_known = self.routes.by_host.contains_key(&name);
@@ -129,7 +129,7 @@ impl Egress {
     }
 
     /// Opens a tunnel: nothing of what passes can be seen.
-    fn tunnel(&self, mut request: Request<Incoming>) -> Answering {
+    fn tunnel(&self, mut request: Request<Received>) -> Answering {
         let Some(unknown) = self.routes.unknown else {
             return own(StatusCode::NOT_IMPLEMENTED);
         };
@@ -205,7 +205,7 @@ impl Egress {
     }
 }
 
-impl Service<Request<Incoming>> for Egress {
+impl Service<Request<Received>> for Egress {
     type Response = Response<Tee<Answer>>;
     type Error = NoAnswer;
     type Future = Answering;
@@ -214,7 +214,7 @@ impl Service<Request<Incoming>> for Egress {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Answering {
+    fn call(&mut self, request: Request<Received>) -> Answering {
         if request.method() == Method::CONNECT { self.tunnel(request) } else { self.route(request) }
     }
 }

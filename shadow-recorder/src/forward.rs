@@ -11,19 +11,18 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tower::Service;
 
 use crate::hop_by_hop;
 use crate::link::{End, Link, Tunnel};
-use crate::owed::Owed;
 use crate::pinned::{NoAnswer, Pinned, Sending};
+use crate::received::Received;
 use crate::sent::Sent;
 use crate::tee::Tee;
 
 /// An answer that streams, or the proxy's own.
-pub(crate) type Answer = Either<Owed, Full<Bytes>>;
+pub(crate) type Answer = Either<Received, Full<Bytes>>;
 
 /// Marks an answer that the proxy gave in the place of a service that gave none.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +39,12 @@ pub(crate) enum Host {
 
 /// Sends requests to one peer and nowhere else, whatever their target says.
 pub(crate) struct Forward {
-    pinned: Arc<Pinned<Tee<Incoming>>>,
+    pinned: Arc<Pinned<Tee<Received>>>,
     link: Arc<Link>,
     host: Host,
 }
 
-impl Service<Request<Tee<Incoming>>> for Forward {
+impl Service<Request<Tee<Received>>> for Forward {
     type Response = Response<Answer>;
     type Error = NoAnswer;
     type Future = Forwarding;
@@ -54,7 +53,7 @@ impl Service<Request<Tee<Incoming>>> for Forward {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Tee<Incoming>>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Tee<Received>>) -> Self::Future {
         address(&self.host, &mut request);
         self.pass_interim(&mut request);
         let upgrade = wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
@@ -99,32 +98,32 @@ impl Future for Forwarding {
 }
 
 impl Forwarding {
-    fn given(&mut self, mut response: Response<Incoming>) -> Response<Answer> {
+    fn given(&mut self, mut response: Response<Received>) -> Response<Answer> {
         match (self.upgrade.take(), is_upgraded(&response)) {
             (Some(client), true) => {
                 let service = End::Upgraded(hyper::upgrade::on(&mut response));
                 self.link.upgrade(Tunnel { client, service });
-                Owed::of(response).map(Either::Left)
+                response.map(Either::Left)
             }
             // Nobody asked for another protocol, or for other codings than `chunked`.
             (None, true) => own_answer(StatusCode::BAD_GATEWAY),
             (_, false) if !is_plainly_framed(&response) => own_answer(StatusCode::BAD_GATEWAY),
             (_, false) => {
                 frame_once(response.headers_mut());
-                Owed::of(response).map(Either::Left)
+                response.map(Either::Left)
             }
         }
     }
 }
 
 impl Forward {
-    pub(crate) fn new(pinned: Pinned<Tee<Incoming>>, link: Arc<Link>, host: Host) -> Self {
+    pub(crate) fn new(pinned: Pinned<Tee<Received>>, link: Arc<Link>, host: Host) -> Self {
         Self { pinned: Arc::new(pinned), link, host }
     }
 
     /// Passes interim answers on as they come, `100 Continue` among them (RFC 9110, section 15.2).
-    fn pass_interim(&self, request: &mut Request<Tee<Incoming>>) {
-        // HTTP/1.0 knows none, and hyper has none of HTTP/2's.
+    fn pass_interim(&self, request: &mut Request<Tee<Received>>) {
+        // HTTP/1.0 knows none, and those of HTTP/2 take no detour.
         if request.version() != Version::HTTP_11 {
             return;
         }
@@ -171,7 +170,7 @@ fn wants_upgrade<B>(request: &Request<B>) -> bool {
 }
 
 /// Returns whether both sides left HTTP with this answer.
-fn is_upgraded(response: &Response<Incoming>) -> bool {
+fn is_upgraded(response: &Response<Received>) -> bool {
     response.extensions().get::<OnUpgrade>().is_some()
 }
 
@@ -190,7 +189,7 @@ fn frame_once(headers: &mut HeaderMap) {
 }
 
 /// Returns whether the body is framed by its length, by `chunked` alone, or by the end of the connection.
-fn is_plainly_framed(response: &Response<Incoming>) -> bool {
+fn is_plainly_framed(response: &Response<Received>) -> bool {
     let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => true,

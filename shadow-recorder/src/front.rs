@@ -51,7 +51,8 @@ where
 /// Says whether a request is refused. What hyper's parser refuses never comes here.
 fn refusal<B>(request: &Request<B>, tunnels: bool) -> Option<StatusCode> {
     let is_connect = request.method() == Method::CONNECT;
-    if is_connect && !tunnels {
+    // A stream of HTTP/2 becomes no tunnel here.
+    if is_connect && (!tunnels || request.version() == Version::HTTP_2) {
         return Some(StatusCode::NOT_IMPLEMENTED);
     }
     // A target that is an authority alone is for CONNECT (RFC 9112, section 3.2.3).
@@ -83,7 +84,7 @@ fn refusal<B>(request: &Request<B>, tunnels: bool) -> Option<StatusCode> {
     }
 }
 
-/// Returns whether an HTTP/2 request is malformed in what hyper and h2 let pass (RFC 9113, sections 8.2.1 and 8.3.1).
+/// Returns whether an HTTP/2 request is malformed in what h2 lets pass (RFC 9113, sections 8.2.1 and 8.3.1).
 fn malformed_http2<B>(request: &Request<B>, host: Option<&HeaderValue>) -> bool {
     let uri = request.uri();
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -212,6 +213,18 @@ mod tests {
         check(Version::HTTP_10, &[], None);
         check(Version::HTTP_2, &[("host", "LEDGER")], None);
         check(Version::HTTP_2, &[("host", "other")], Some(400));
+    }
+
+    #[test]
+    fn a_stream_of_http_2_becomes_no_tunnel() {
+        for (version, tunnels, expect) in [
+            (Version::HTTP_11, true, None),
+            (Version::HTTP_11, false, Some(StatusCode::NOT_IMPLEMENTED)),
+            (Version::HTTP_2, true, Some(StatusCode::NOT_IMPLEMENTED)),
+        ] {
+            let request = Request::connect("ledger:443").version(version).header(HOST, "ledger");
+            assert_eq!(refusal(&request.body(()).unwrap(), tunnels), expect, "{version:?}");
+        }
     }
 
     #[test]

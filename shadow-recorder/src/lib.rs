@@ -7,6 +7,8 @@
 //! `front` refuses what no recipient may accept; `record` asks [`sampling`] whether the exchange is recorded, copies the head, names the
 //! exchange in the trace context and tees the body; `hop_by_hop` removes what belongs to the connection; `forward` sends it to the
 //! service. The answer comes back the same way, streaming; interim answers pass beside it, and an upgraded connection becomes a tunnel.
+//! HTTP/1 is hyper's on both sides, HTTP/2 h2's own: `http2_server` gives each stream a task, in which `http2_client` sends it on, and
+//! where one side's stream is reset, the other's is with the same code.
 //! The service's own calls enter by a listener per upstream, or by one for all (`egress`), and pass the same layers; there `record` asks
 //! `attribution` which open exchange the call belongs to. When both bodies have ended the `observation` reports to `capture`, which
 //! waits for late calls, closes the exchange and puts it into the writer's queue. The `writer`, a thread of its own, decodes bodies
@@ -56,9 +58,12 @@ pub mod sampling;
 mod switch;
 mod hop_by_hop;
 mod forward;
-mod owed;
 mod sent;
 mod pinned;
+mod received;
+mod http2;
+mod http2_server;
+mod http2_client;
 mod tls;
 mod service_io;
 mod link;

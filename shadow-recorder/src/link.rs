@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 
 /// Interim answers that wait for a client that does not read; more are dropped, as RFC 9110 allows for all but 101.
-const INTERIM_BYTES_MAX: usize = 64 << 10;
+pub(crate) const INTERIM_BYTES_MAX: usize = 64 << 10;
 
 /// The state of a pair of connections.
 #[derive(Debug, Default)]

@@ -3,25 +3,28 @@
 //! between two requests.
 
 use std::error::Error;
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::http2_client;
 use crate::proxy::Pair;
+use crate::received::Received;
 use crate::sent::Sent;
 use crate::service_io::ServiceIo;
 use crate::tls::Tls;
@@ -77,6 +80,15 @@ impl Drivers {
         before > 0 && drivers.is_empty()
     }
 
+    /// Polls each until none is left.
+    pub(crate) async fn finish(&self) {
+        let is_over = |context: &mut Context<'_>| {
+            self.poll(context);
+            self.lock().is_empty()
+        };
+        poll_fn(|context| if is_over(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<BoxFuture<'static, ()>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,6 +103,9 @@ pub(crate) enum NoAnswer {
     /// It took the request and gave none, or a broken one.
     #[error("no answer")]
     Broken(#[source] hyper::Error),
+    /// So it did over HTTP/2.
+    #[error("no answer")]
+    Http2(#[source] h2::Error),
 }
 
 impl NoAnswer {
@@ -105,7 +120,7 @@ impl NoAnswer {
             Self::Broken(error) if error.is_parse() => Some(StatusCode::BAD_GATEWAY),
             // The request's own body was malformed.
             Self::Broken(error) if error.is_user() => Some(StatusCode::BAD_REQUEST),
-            Self::Broken(_) => None,
+            Self::Broken(_) | Self::Http2(_) => None,
         }
     }
 
@@ -126,7 +141,7 @@ impl NoAnswer {
 }
 
 /// An answer to come.
-pub(crate) type Sending = BoxFuture<'static, Result<Response<Incoming>, NoAnswer>>;
+pub(crate) type Sending = BoxFuture<'static, Result<Response<Received>, NoAnswer>>;
 
 /// The pinned connection.
 pub(crate) struct Pinned<B> {
@@ -134,13 +149,12 @@ pub(crate) struct Pinned<B> {
     pair: Pair,
     http1: Mutex<Option<http1::SendRequest<Sent<B>>>>,
     // Several streams begin at once, and only one connects.
-    http2: tokio::sync::Mutex<Option<http2::SendRequest<Sent<B>>>>,
+    http2: tokio::sync::Mutex<Option<h2::client::SendRequest<Bytes>>>,
 }
 
 impl<B> Pinned<B>
 where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     pub(crate) fn new(peer: Peer, pair: Pair) -> Self {
@@ -175,7 +189,7 @@ where
         self: Arc<Self>,
         mut sender: http1::SendRequest<Sent<B>>,
         request: Request<Sent<B>>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
+    ) -> Result<Response<Received>, NoAnswer> {
         if sender.ready().await.is_err() {
             return self.send_anew(request).await;
         }
@@ -193,7 +207,7 @@ where
         }
     }
 
-    async fn send_anew(&self, request: Request<Sent<B>>) -> Result<Response<Incoming>, NoAnswer> {
+    async fn send_anew(&self, request: Request<Sent<B>>) -> Result<Response<Received>, NoAnswer> {
         let mut sender = match self.connect(false).await? {
             Either::Left(plain) => self.begin_http1(plain).await?,
             Either::Right(tls) => self.begin_http1(tls).await?,
@@ -222,11 +236,9 @@ where
     async fn begin_http2(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<http2::SendRequest<Sent<B>>, NoAnswer> {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .handshake(self.io(stream))
-            .await
-            .map_err(NoAnswer::Broken)?;
+    ) -> Result<h2::client::SendRequest<Bytes>, NoAnswer> {
+        let io = ServiceIo::new(stream, Arc::clone(&self.pair.link));
+        let (sender, connection) = http2_client::begin(io).await.map_err(NoAnswer::Http2)?;
         self.pair.drivers.add(connection.map(drop).boxed());
         Ok(sender)
     }
@@ -248,20 +260,23 @@ where
         &self,
         sender: http1::SendRequest<Sent<B>>,
         response: Response<Incoming>,
-    ) -> Response<Incoming> {
+    ) -> Response<Received> {
         *self.http1.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        response
+        response.map(Received::Http1)
     }
 
-    async fn send_http2(&self, request: Request<Sent<B>>) -> Result<Response<Incoming>, NoAnswer> {
-        let mut sender = self.http2_sender().await?;
-        sender.send_request(request).await.map_err(NoAnswer::Broken)
+    async fn send_http2(&self, request: Request<Sent<B>>) -> Result<Response<Received>, NoAnswer> {
+        let sender = self.http2_sender().await?;
+        http2_client::send(sender, request).await.map_err(NoAnswer::Http2)
     }
 
-    async fn http2_sender(&self) -> Result<http2::SendRequest<Sent<B>>, NoAnswer> {
+    async fn http2_sender(&self) -> Result<h2::client::SendRequest<Bytes>, NoAnswer> {
         let mut kept = self.http2.lock().await;
-        if let Some(sender) = kept.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+        // Ready at once, or not at all where the service took leave.
+        if let Some(sender) = &*kept
+            && let Ok(sender) = sender.clone().ready().await
+        {
+            return Ok(sender);
         }
         let sender = match self.connect(true).await? {
             Either::Left(plain) => self.begin_http2(plain).await?,

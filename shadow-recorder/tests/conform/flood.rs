@@ -1,5 +1,6 @@
 //! Floods: a peer that costs more than it sends loses its connection or is held up, the process stays small, and others are served.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -238,9 +239,8 @@ async fn streams_at_once_are_bounded() {
     flooded.finish().await;
 }
 
-/// Interim answers without end, for a client that does not read them.
-#[tokio::test(flavor = "multi_thread")]
-async fn interim_answers_without_end_are_bounded() {
+/// Returns a recorder before an origin of the test's own.
+async fn before_an_origin() -> (Flooded, TcpListener) {
     let folder = tempfile::tempdir().unwrap();
     let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = origin.local_addr().unwrap();
@@ -248,6 +248,77 @@ async fn interim_answers_without_end_are_bounded() {
     let sidecar = Sidecar::start(folder.path(), at, &[], limits).await;
     let mut flooded = Flooded { folder, sidecar, witness: Witness::default(), kib_before: 0 };
     flooded.kib_before = flooded.kib();
+    (flooded, origin)
+}
+
+/// Interim answers without end over HTTP/2, where no window holds them up.
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_without_end_are_bounded_over_http_2() {
+    let (flooded, origin) = before_an_origin().await;
+    let mut client = Frames::connect(flooded.sidecar.clients, &[]).await;
+    client.send(&request(1, &GET, END_STREAM)).await;
+    let mut frames = Frames::greet(Wire::of(origin.accept().await.unwrap().0)).await.unwrap();
+    while frames.read().await.unwrap().kind != HEADERS {}
+    let fields: [(&[u8], &[u8]); 2] = [(b":status", b"103"), (b"link", b"</a.css>; rel=preload")];
+    let hint = frame(HEADERS, END_HEADERS, 1, &literals(&fields));
+    let hints = hint.repeat(1000);
+    let since = Instant::now();
+    while since.elapsed() < FLOOD && frames.send(&hints).await && !frames.is_broken() {
+        flooded.check_size();
+    }
+    frames.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88])).await;
+    // What the client then reads is as many as are passed, and the answer.
+    let mut heads = 0;
+    loop {
+        let read = client.read().await.unwrap();
+        if read.kind == HEADERS && read.flags & END_STREAM > 0 {
+            break;
+        }
+        heads += usize::from(read.kind == HEADERS);
+    }
+    assert!((100..10_000).contains(&heads), "{heads} interim answers");
+    flooded.check_size();
+    drop((client, frames));
+    flooded.finish().await;
+}
+
+/// A body without end, for a client that opens every window and reads nothing: its sender is held up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_reads_holds_up_its_sender_over_http_2() {
+    let (flooded, origin) = before_an_origin().await;
+    let wide = frame(WINDOW_UPDATE, 0, 0, &0x7000_0000u32.to_be_bytes());
+    let mut client = Frames::connect(flooded.sidecar.clients, &[(4, 0x7fff_ffff)]).await;
+    client.send(&[wide, request(1, &GET, END_STREAM)].concat()).await;
+    let mut connection = h2::server::handshake(origin.accept().await.unwrap().0).await.unwrap();
+    let (_, mut answer) = connection.accept().await.unwrap().unwrap();
+    let driver = tokio::spawn(async move { while connection.accept().await.is_some() {} });
+    let mut sending = answer.send_response(http::Response::new(()), false).unwrap();
+    let (mut taken, mut mib) = (0, 0);
+    // The client that takes nothing loses its connection in the end.
+    while taken < 200 << 20 {
+        sending.reserve_capacity(1 << 20);
+        let capacity = timeout(LATE, poll_fn(|context| sending.poll_capacity(context))).await;
+        let Ok(Some(Ok(capacity))) = capacity else { break };
+        if sending.send_data(vec![b'x'; capacity].into(), false).is_err() {
+            break;
+        }
+        taken += capacity;
+        if taken >> 20 > mib {
+            mib = taken >> 20;
+            flooded.check_size();
+        }
+    }
+    assert!((1..50).contains(&mib), "{mib} MiB were taken");
+    flooded.check_size();
+    driver.abort();
+    drop(client);
+    flooded.finish().await;
+}
+
+/// Interim answers without end, for a client that does not read them.
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_without_end_are_bounded() {
+    let (flooded, origin) = before_an_origin().await;
     let mut client = TcpStream::connect(flooded.sidecar.clients).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: books\r\n\r\n").await.unwrap();
     let mut wire = Wire::of(origin.accept().await.unwrap().0);

@@ -123,7 +123,7 @@ impl Exchange {
     ) -> Result<(), h2::Error> {
         let number = path.rsplit('/').next().and_then(|text| text.parse().ok()).unwrap_or(0);
         match path.split('/').nth(1).unwrap_or_default() {
-            "reset" | "half" | "wait" | "goaway" | "abrupt" | "progress" => {
+            "reset" | "half" | "hinted" | "wait" | "open" | "goaway" | "abrupt" | "progress" => {
                 self.end(path, number, body, answer, lines).await
             }
             what => converse(what, number, body, answer, lines).await,
@@ -147,6 +147,20 @@ impl Exchange {
                 // The client has what was sent before it sees the reset.
                 read(&mut body, lines).await?;
                 sending.send_reset(Reason::from(number));
+            }
+            "hinted" => {
+                answer.send_informational(interim(103, "</a.css>"))?;
+                read(&mut body, lines).await?;
+                answer.send_reset(Reason::from(number));
+            }
+            "open" => {
+                let mut sending = answer.send_response(Response::new(()), false)?;
+                send(&mut sending, Bytes::from_static(b"half"), false).await?;
+                let reset = timeout(LATE, poll_fn(|context| sending.poll_reset(context))).await;
+                lines.push(match reset {
+                    Ok(reason) => format!("reset by the client: {}", reason?),
+                    Err(_) => "late: no reset".to_owned(),
+                });
             }
             "wait" => {
                 self.progress.add_permits(1);
@@ -198,16 +212,25 @@ async fn converse(
         }
         "trailers-only" => drop(answer.send_response(grpc(Some("5")), true)?),
         "hints" => {
-            for link in ["</a.css>; rel=preload", "</b.js>"] {
-                let hint = Response::builder().status(103).header("link", link).body(()).unwrap();
-                answer.send_informational(hint)?;
+            let all = [(103, "</a.css>; rel=preload"), (102, ""), (103, "</b.js>"), (199, "odd")];
+            for (status, link) in all {
+                answer.send_informational(interim(status, link))?;
             }
-            answer.send_response(Response::new(()), true)?;
+            let mut sending = answer.send_response(Response::new(()), false)?;
+            send(&mut sending, Bytes::from_static(b"ok"), true).await?;
         }
         "continue" => {
+            if number > 0 {
+                answer.send_informational(interim(103, "</a.css>"))?;
+            }
             answer.send_informational(Response::builder().status(100).body(()).unwrap())?;
             read(&mut body, lines).await?;
             answer.send_response(Response::new(()), true)?;
+        }
+        // The rest of the request is not wanted: h2 resets the stream with NO_ERROR (RFC 9113, section 8.1).
+        "refuse" => {
+            let refused = Response::builder().status(417).body(()).unwrap();
+            answer.send_response(refused, false)?.send_data(Bytes::from_static(b"no"), true)?;
         }
         "large" => {
             let mut sending = answer.send_response(Response::new(()), false)?;
@@ -242,6 +265,10 @@ async fn converse(
         }
     }
     Ok(())
+}
+
+fn interim(status: u16, link: &str) -> Response<()> {
+    Response::builder().status(status).header("link", link).body(()).unwrap()
 }
 
 fn grpc(status: Option<&'static str>) -> Response<()> {

@@ -6,10 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use h2::Reason;
 use tokio::time::timeout;
 
-use crate::h2_peer::{Lines, answered, large, send};
+use crate::h2_peer::{large, send};
 use crate::h2_transparency::{Group, Way, ask, get, request};
 use crate::wire::LATE;
 
@@ -104,15 +103,9 @@ async fn streams_wait_for_nothing_but_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resets_pass_with_their_code() {
+async fn a_reset_ends_its_stream_alone() {
     let mut group = Group::start().await;
     let section = "9113, 5.4.2 and 7";
-    group.same("CANCEL", section, 1, |way| get(way, "/reset/8").boxed()).await;
-    group.same("REFUSED_STREAM", section, 1, |way| get(way, "/reset/7").boxed()).await;
-    group.same("INTERNAL_ERROR", section, 1, |way| get(way, "/reset/2").boxed()).await;
-    group.same("ENHANCE_YOUR_CALM", section, 1, |way| get(way, "/reset/11").boxed()).await;
-    group.same("within the answer", section, 1, |way| get(way, "/half/8").boxed()).await;
-    group.same("within the answer", section, 1, |way| get(way, "/half/2").boxed()).await;
     group
         .same("a reset leaves the connection", section, 2, |way| {
             async move {
@@ -120,31 +113,6 @@ async fn resets_pass_with_their_code() {
                 let mut lines = ask(&client, request("GET", "/reset/8"), Vec::new(), None).await;
                 lines.extend(ask(&client, request("GET", "/echo"), Vec::new(), None).await);
                 lines
-            }
-            .boxed()
-        })
-        .await;
-    group
-        .same("by the client, before the answer", section, 2, |way| {
-            by_client(way, "/wait", Reason::CANCEL).boxed()
-        })
-        .await;
-    group
-        .same("by the client, another code", section, 2, |way| {
-            by_client(way, "/wait/any", Reason::INTERNAL_ERROR).boxed()
-        })
-        .await;
-    group
-        .same("by the client, within its body", section, 1, |way| {
-            async move {
-                let client = way.connect().await;
-                let (answer, mut sending) =
-                    client.begin(request("POST", "/progress"), false).await.unwrap();
-                send(&mut sending, Bytes::from_static(b"half"), false).await.unwrap();
-                // The origin has what was sent, or the reset overtakes it.
-                way.progress().await;
-                sending.send_reset(Reason::CANCEL);
-                answered(answer).await
             }
             .boxed()
         })
@@ -162,16 +130,6 @@ async fn resets_pass_with_their_code() {
         })
         .await;
     group.finish().await;
-}
-
-async fn by_client(way: Way, path: &str, reason: Reason) -> Lines {
-    let client = way.connect().await;
-    let (answer, mut sending) = client.begin(request("POST", path), false).await.unwrap();
-    way.progress().await;
-    sending.send_reset(reason);
-    let mut lines = answered(answer).await;
-    lines.extend(ask(&client, request("GET", "/trailers-only"), Vec::new(), None).await);
-    lines
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,8 @@ mod h2_peer;
 // HTTP/2 passes as it is: messages, then streams and their ends.
 mod h2_transparency;
 mod h2_streams;
+mod h2_interim;
+mod h2_resets;
 // HTTP/2 frames made by hand, and what no peer may accept of them.
 mod frames;
 mod h2_attacks;
