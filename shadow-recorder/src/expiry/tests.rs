@@ -24,6 +24,7 @@ async fn commit(store: &Store, sequence: u64, hour: i64) -> SegmentKey {
         boot: "b".into(),
         sequence,
         opened_at: at(hour),
+        sealed_through: at(hour),
         service_address: String::new(),
         upstream_addresses: std::collections::BTreeMap::new(),
         sampling: Sampling::everything().rule(),
