@@ -73,8 +73,8 @@ async fn whatever_was_synced_before_one_of_200_kills_is_there_exactly_once() {
         let answered = clients.join_all().await.concat();
         lives.push(Life { began, killed, answered });
     }
-    let last = Sidecar::start(folder.path(), origin, &[], PACE).await;
-    let stored = last.stop().await;
+    let ended = Sidecar::start(folder.path(), origin, &[], PACE).await;
+    let stored = ended.stop().await;
     let spool = files(&folder.path().join("spool"));
     assert!(!spool.iter().any(|file| file.to_string_lossy().ends_with(".zst")), "{spool:?}");
 
