@@ -126,7 +126,7 @@ pub enum Rendering {
     GrpcStream,
 }
 
-/// Why a body was not stored. A body that redaction rules could not look into never leaves the process.
+/// Why a body was not stored. A body that redaction rules could not look into does not leave the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Omission {
@@ -143,6 +143,8 @@ pub enum Omission {
     /// gRPC that the configured descriptors do not describe wholly: the method is not among them, a message has a field that they
     /// do not name (money may be in it), does not decode, or has no JSON form.
     UnknownSchema,
+    /// Redaction rules apply to it and cannot look into it: another type than theirs, or not sound in its own.
+    Unredactable,
 }
 
 /// How an exchange or an upstream call ended.

@@ -1,6 +1,8 @@
-//! What of a message's head may leave the process, pure. Applied when a head is copied, before the queue.
+//! What of a message may leave the process, pure. Nothing here touches what is forwarded.
 //!
-//! Credentials are dropped from the recording and never from what is forwarded. Which fields are credentials:
+//! Credentials are dropped where a head is copied, before the queue; what the configured [rules](Rule) select is dropped, masked or
+//! replaced by [tokens](Key) in the writer, before anything is written. A body that a rule looks into and cannot read is not stored.
+//! The replayer does the same, by the rules of the segment's header, to what the candidate says. Which fields are credentials:
 //! - the standard ones: `authorization`, `proxy-authorization`, `authentication-info`, `proxy-authentication-info`, `cookie`, `set-cookie`;
 //! - the usual private ones: `x-api-key`, `api-key`, `apikey`, `x-auth-key`, `x-auth`, `x-csrftoken`, `x-forwarded-client-cert`;
 //! - any name that ends in `-token`, `-secret`, `-password`, `-credential`, `-credentials`, `-api-key` or `-signature`.
@@ -10,6 +12,33 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::hop_by_hop;
+
+mod action;
+mod json;
+mod key;
+mod multipart;
+mod pairs;
+mod redactor;
+mod rule;
+mod spans;
+mod target;
+mod token;
+
+pub use action::With;
+pub use key::{KEY_CHARS_MIN, Key};
+pub use redactor::Redactor;
+pub use rule::{Rule, Written};
+pub use token::Format;
+
+/// The rules could not look into a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unredactable;
+
+/// Returns whether a content type is JSON.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(&*essence, "application/json" | "text/json") || essence.ends_with("+json")
+}
 
 const NAMES: [&str; 13] = [
     "authorization",
