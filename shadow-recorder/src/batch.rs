@@ -1,5 +1,7 @@
 //! The lines of the next frame, serialised, with what must be known of them if the frame cannot be written.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
@@ -10,6 +12,7 @@ use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, UpstreamCall};
 use crate::grpc::Descriptors;
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
+use crate::redact::Redactor;
 use crate::registry::{Call, Closed};
 use crate::segment::{Calls, FRAME_BYTES_MAX, Line};
 use crate::totals::spanning;
@@ -27,6 +30,8 @@ pub(crate) struct Naming {
     pub(crate) body_bytes_max: usize,
     /// How gRPC messages are read, where that is known.
     pub(crate) grpc: Option<Descriptors>,
+    /// What must not be written, beside credentials.
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 /// A line that is ready to be written.
@@ -122,7 +127,7 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         })
         .collect();
     let (end, duration_us) = (closed.seen.end(), closed.seen.duration_us());
-    let (request, response) = closed.seen.into_messages(naming, metrics);
+    let (request, response) = closed.seen.into_messages(None, naming, metrics);
     Some(Exchange {
         id: ExchangeId(Uuid::from_u128(closed.id).hyphenated().to_string()),
         trace_id: format!("{:032x}", closed.trace_id),
@@ -148,6 +153,6 @@ fn call(
     metrics: &Metrics,
 ) -> UpstreamCall {
     let (end, duration_us) = (seen.end(), seen.duration_us());
-    let (request, response) = seen.into_messages(naming, metrics);
+    let (request, response) = seen.into_messages(Some(upstream), naming, metrics);
     UpstreamCall { name: upstream.into(), offset_us, duration_us, request, response, end }
 }

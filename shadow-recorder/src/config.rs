@@ -11,6 +11,7 @@ use toml_span::value::{Table as TomlTable, Value, ValueInner};
 
 pub mod egress;
 pub mod recorder;
+pub mod redaction;
 pub mod sidecar;
 pub mod upstream;
 mod business_key;
@@ -20,8 +21,18 @@ mod table;
 pub use table::{At, Table, parse_duration, parse_regex};
 
 /// The sections of `shadow.toml`, whichever program reads them.
-const SECTIONS: [&str; 8] =
-    ["service", "store", "recorder", "upstream", "egress", "ledger", "replay", "certify"];
+const SECTIONS: [&str; 10] = [
+    "service",
+    "store",
+    "recorder",
+    "redaction",
+    "redact",
+    "upstream",
+    "egress",
+    "ledger",
+    "replay",
+    "certify",
+];
 
 /// Reads an environment variable; a parameter, so that tests need no process-wide state.
 pub type Environment = fn(&str) -> Option<String>;

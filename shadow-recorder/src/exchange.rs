@@ -15,7 +15,7 @@
 //!
 //! # Version 1
 //!
-//! `trailers` and `rendering` came later and are left out where they are empty: older files read as before.
+//! `trailers`, `rendering` and `principal` came later and are left out where they are empty: older files read as before.
 
 use std::fmt;
 
@@ -83,6 +83,9 @@ pub struct Request {
     /// Fields that followed the content, in the order received; those of credentials removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trailers: Vec<(String, String)>,
+    /// Stands for who called: a token of the credential that was removed. Absent unless that is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
 }
 
 /// The answer half of a message exchange.

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 use crate::config::Environment;
 
@@ -46,6 +47,7 @@ pub fn init(environment: Environment) -> Log {
         .spawn(move || write_lines(&received, &lost, json, &mut io::stderr()));
     let level = environment("SHADOW_LOG").unwrap_or_else(|| "info".into());
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = quiet().fold(filter, EnvFilter::add_directive);
     let lines = log.clone();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
@@ -53,6 +55,13 @@ pub fn init(environment: Environment) -> Log {
     let _ = if json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
     log_panics();
     log
+}
+
+/// What the libraries of HTTP say below `info` may show what passes, and so is not logged at any level.
+fn quiet() -> impl Iterator<Item = Directive> {
+    ["h2=info", "hyper=info", "hyper_util=info", "tower=info", "rustls=info", "tokio_util=info"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
 }
 
 impl Log {

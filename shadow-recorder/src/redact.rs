@@ -16,6 +16,7 @@ use crate::hop_by_hop;
 mod action;
 mod json;
 mod key;
+mod money;
 mod multipart;
 mod pairs;
 mod redactor;
@@ -67,6 +68,24 @@ pub(crate) fn headers_dropped() -> Vec<String> {
 /// Returns whether the field, by its lower-case name, carries a credential and is dropped from recordings.
 pub fn is_credential(name: &str) -> bool {
     NAMES.contains(&name) || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// The fields by which a request says who sends it, the most telling first.
+const PRINCIPALS: [&str; 8] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-auth-key",
+    "x-auth",
+    "x-forwarded-client-cert",
+    "cookie",
+];
+
+/// Returns the token of the credential by which a request says who sends it.
+pub(crate) fn principal(headers: &HeaderMap, key: &Key) -> Option<String> {
+    let credential = PRINCIPALS.iter().find_map(|name| headers.get(*name))?;
+    Some(key.principal(credential.as_bytes()))
 }
 
 /// Returns the fields that may be recorded, in order.

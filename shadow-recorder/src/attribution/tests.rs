@@ -66,7 +66,7 @@ impl Bench {
                     self.capture.settle(&[closed.sequence]);
                     let targets = closed.calls.into_iter().map(|call| {
                         let metrics = &self.capture.metrics;
-                        call.seen.unwrap().into_messages(&naming(), metrics).0.target
+                        call.seen.unwrap().into_messages(None, &naming(), metrics).0.target
                     });
                     exchanges.push(targets.collect());
                 }
@@ -249,5 +249,11 @@ fn a_name_decides_before_the_trace_and_the_trace_before_the_key() {
 }
 
 fn naming() -> Naming {
-    Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000, grpc: None }
+    Naming {
+        service: "ledger".into(),
+        build: "p1".into(),
+        body_bytes_max: 1000,
+        grpc: None,
+        redactor: Arc::default(),
+    }
 }

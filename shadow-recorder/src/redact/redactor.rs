@@ -37,6 +37,13 @@ enum Look<'m> {
     Multipart(&'m str),
 }
 
+/// Without rules.
+impl Default for Redactor {
+    fn default() -> Self {
+        Self { rules: Vec::new(), key: Key::new("") }
+    }
+}
+
 impl Redactor {
     /// Takes the rules; without a key where none of them makes tokens. `None` where the key is missing.
     pub fn new(rules: Vec<Rule>, key: Option<Key>) -> Option<Self> {
@@ -150,7 +157,7 @@ impl Redactor {
 
     /// Redacts a body by the rules that look into bodies. Where there are such rules and none of them can, it is not kept.
     fn body(&self, rules: &[&Rule], headers: &[(String, String)], body: &mut Body) -> bool {
-        let looks = |rule: &&Rule| matches!(rule.place, Place::Json(_) | Place::Form(_));
+        let looks = |rule: &&Rule| matches!(rule.place, Place::Json { .. } | Place::Form(_));
         let rules_of_bodies: Vec<&Rule> = rules.iter().copied().filter(looks).collect();
         let Some(text) = body.text.as_deref().filter(|text| !text.is_empty()) else { return false };
         if rules_of_bodies.is_empty() {
@@ -173,7 +180,7 @@ impl Redactor {
         let paths: Vec<(&JsonPath, Action<'_>)> = rules
             .iter()
             .filter_map(|rule| match &rule.place {
-                Place::Json(path) => Some((path, self.action(rule))),
+                Place::Json { path, .. } => Some((path, self.action(rule))),
                 _ => None,
             })
             .collect();
@@ -220,3 +227,6 @@ fn look<'m>(headers: &'m [(String, String)], body: &Body) -> Look<'m> {
         (None, _) => Look::Json,
     }
 }
+
+#[cfg(test)]
+mod tests;

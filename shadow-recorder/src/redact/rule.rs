@@ -61,7 +61,7 @@ pub(super) enum Place {
     Header(HeaderName),
     Query(String),
     Path(PathPattern),
-    Json(JsonPath),
+    Json { path: JsonPath, text: String },
     Form(String),
     Opaque,
 }
@@ -141,7 +141,9 @@ fn place(written: &Written, mistakes: &mut Vec<String>) -> Option<Place> {
     if let Some(path) = json {
         let parsed = JsonPath::parse(path);
         let what = |error| format!("`{path}` is not a JSONPath (RFC 9535): {error}");
-        return parsed.map_or_else(|error| wrong(what(error)), |path| Some(Place::Json(path)));
+        let text = path.clone();
+        return parsed
+            .map_or_else(|error| wrong(what(error)), |path| Some(Place::Json { path, text }));
     }
     let named = query.clone().map(Place::Query).or_else(|| form.clone().map(Place::Form));
     Some(named.unwrap_or(Place::Opaque))

@@ -39,8 +39,13 @@ fn bench(pace: Pace) -> Bench {
         sampling: Sampling::everything().rule(),
         redaction: Redaction::default(),
     };
-    let naming =
-        Naming { service: "ledger".into(), build: "p1".into(), body_bytes_max: 1000, grpc: None };
+    let naming = Naming {
+        service: "ledger".into(),
+        build: "p1".into(),
+        body_bytes_max: 1000,
+        grpc: None,
+        redactor: Arc::default(),
+    };
     let spool = Spool::new(folder.path().into(), "b".into(), String::new());
     let mut writer = Writer::new(Arc::clone(&capture), spool, naming, pace, header, sender);
     writer.open();

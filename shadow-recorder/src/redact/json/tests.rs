@@ -1,5 +1,4 @@
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
 use crate::redact::key::Key;
@@ -98,9 +97,7 @@ fn documents() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        "[0-9]{1,9}[.][0-9]{2}".prop_map(|text| {
-            serde_json::from_str(text.trim_start_matches('0')).unwrap_or(json!("00.10"))
-        }),
+        "[1-9][0-9]{0,8}[.][0-9]{2}".prop_map(|text| serde_json::from_str(&text).unwrap()),
         ".{0,40}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
