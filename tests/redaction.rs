@@ -233,6 +233,14 @@ async fn no_canary_is_found_and_the_redacted_recording_certifies_production() {
     assert_eq!((verdict.upstream.hits, verdict.upstream.misses), (8, 0));
     let omitted = "shadow_recorder_bodies_omitted_total{reason=\"unredactable\"} 2";
     assert!(metrics.contains(omitted), "the page and the broken JSON: {metrics}");
+    let segments = files(&scene.path("store/captures")).into_iter();
+    let texts: Vec<Haystack> = segments.map(|f| Haystack::of(&std::fs::read(f).unwrap())).collect();
+    // Who called is known, and the text around what was redacted stays as it was.
+    for kept in
+        ["\"principal\":\"tok_", "{ \"id\": \"p1\", \"amount\": 1.10,", "\"nick\":\"public\""]
+    {
+        assert!(texts.iter().any(|text| text.holds(kept)), "{kept} is not in the recording");
+    }
     more.expect(2, "GET /more?owner=tok_");
     assert_eq!(scene.verdict("more").upstream.misses, 6);
 

@@ -2,7 +2,8 @@
 //!
 //! An exchange is one production request with its answer and the upstream calls made for it, in order. It is one line of a
 //! [segment](crate::segment). Times are UTC with microseconds (RFC 3339). Header values are kept byte for byte as
-//! ISO-8859-1 text (RFC 9110, section 5.5). Bodies are kept decoded from their codings, exact to the byte.
+//! ISO-8859-1 text (RFC 9110, section 5.5). Bodies are kept decoded from their codings, exact to the byte
+//! but for what the rules in the segment's header have redacted.
 //!
 //! # gRPC
 //!

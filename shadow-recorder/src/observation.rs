@@ -97,7 +97,9 @@ impl RequestHead {
 /// Returns the fields with a `Host`: HTTP/2 says it in `:authority`, and a replay over HTTP/1 needs it.
 fn with_host<'h>(uri: &Uri, headers: &'h HeaderMap) -> Cow<'h, HeaderMap> {
     let authority = uri.authority().filter(|_| !headers.contains_key(HOST));
-    let Some(host) = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) else {
+    // A user with a password in front of it is a credential.
+    let host = authority.map(|all| all.as_str().rsplit('@').next().unwrap_or_default());
+    let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) else {
         return Cow::Borrowed(headers);
     };
     let mut headers = headers.clone();

@@ -123,7 +123,7 @@ pub async fn run(
     let runs = RunStore::open(&config.replay.database).await?;
     let (found, mut run) = planned(config, request, range, progress).await?;
     production::refuse(config, &request.candidate, &found).await?;
-    redaction::check(config, &found).await?;
+    redaction::check(config, &found, &run.evidence).await?;
     let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
     runs.insert(&run, &config.mapping_sha256, &shards).await?;
     let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();

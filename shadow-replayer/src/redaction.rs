@@ -1,7 +1,7 @@
 //! The rules under which segments were recorded, with the configured key: what the candidate says is redacted by them, so that it
 //! can be compared with the recording, and before any of it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shadow_recorder::redact::{Key, Redactor, Rule};
@@ -11,6 +11,7 @@ use crate::RunError;
 use crate::config::Config;
 use crate::plan::Found;
 use crate::production::header;
+use crate::run::Evidence;
 
 /// The rules met so far. Segments that were recorded under the same rules share what applies them.
 #[derive(Clone, Debug, Default)]
@@ -63,12 +64,15 @@ const MISSING: &str = "values of the recording were replaced by tokens, and with
 
 /// Refuses a range whose rules cannot be applied, before anything is replayed. A recorder's rules last as long as its boot, so one
 /// segment of each is looked at.
-pub(crate) async fn check(config: &Config, found: &Found) -> Result<(), RunError> {
-    let boots: BTreeMap<_, _> = found
-        .manifests
-        .iter()
-        .map(|manifest| ((&manifest.instance, &manifest.boot), manifest))
-        .collect();
+pub(crate) async fn check(
+    config: &Config,
+    found: &Found,
+    evidence: &Evidence,
+) -> Result<(), RunError> {
+    let frozen: BTreeSet<&str> = evidence.segments.iter().map(|segment| &*segment.key).collect();
+    let frozen = found.manifests.iter().filter(|manifest| frozen.contains(&*manifest.segment));
+    let boots: BTreeMap<_, _> =
+        frozen.map(|manifest| ((&manifest.instance, &manifest.boot), manifest)).collect();
     for manifest in boots.into_values() {
         // One that cannot be read is reported where its exchanges are.
         let Some(header) = header(config, manifest).await else { continue };

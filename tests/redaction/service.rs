@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -44,6 +46,21 @@ where
             });
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
+    }
+}
+
+/// A content of unknown length with its trailers.
+struct Trailed([Option<Frame<Bytes>>; 2]);
+
+impl Body for Trailed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.iter_mut().find_map(Option::take).map(Ok))
     }
 }
 
@@ -177,7 +194,7 @@ async fn payment(headers: &HeaderMap, path: &str, body: &[u8], build: Build) -> 
     let mut trailers = HeaderMap::new();
     trailers.insert("x-note", HeaderValue::from_static(value("answer's trailer")));
     trailers.insert("x-trailer-token", HeaderValue::from_static(value("trailer *-token")));
-    let trailed = Full::new(Bytes::from(body)).with_trailers(async move { Some(Ok(trailers)) });
+    let trailed = Trailed([Some(Frame::data(body.into())), Some(Frame::trailers(trailers))]);
     answer(201, &headers, "").map(|_| trailed.boxed())
 }
 

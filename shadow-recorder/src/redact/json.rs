@@ -5,7 +5,7 @@
 
 mod tree;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -22,7 +22,7 @@ const READINGS_MAX: usize = 64;
 #[derive(Default)]
 struct Marks<'k> {
     /// Members and elements that go.
-    dropped: HashMap<usize, ()>,
+    dropped: HashSet<usize>,
     /// Values that are replaced; the first rule that selects one counts.
     replaced: HashMap<usize, Action<'k>>,
 }
@@ -63,7 +63,7 @@ impl<'k> Marks<'k> {
     fn mark(&mut self, node: &Node, action: Action<'k>) {
         match (&node.kind, action) {
             (_, Action::Drop) => {
-                self.dropped.insert(node.id, ());
+                self.dropped.insert(node.id);
             }
             (Kind::Scalar, _) => {
                 self.replaced.entry(node.id).or_insert(action);
@@ -75,7 +75,7 @@ impl<'k> Marks<'k> {
 
     fn edits(&self, node: &Node, text: &str, edits: &mut Vec<Edit>) {
         let span = node.span.clone();
-        if self.dropped.contains_key(&node.id) {
+        if self.dropped.contains(&node.id) {
             edits.push(Edit { span, text: "null".into() });
             return;
         }
@@ -89,7 +89,7 @@ impl<'k> Marks<'k> {
             Kind::Object(members) => {
                 let mut is_first = true;
                 for (at, member) in members.iter().enumerate() {
-                    if !self.dropped.contains_key(&member.node.id) {
+                    if !self.dropped.contains(&member.node.id) {
                         is_first = false;
                         self.edits(&member.node, text, edits);
                         continue;
