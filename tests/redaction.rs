@@ -62,8 +62,8 @@ fn fields() -> String {
 /// A payment, in JSON whose text is to stay as it is but for what is redacted.
 fn payment(n: u32) -> String {
     let v = value;
-    let escaped: String =
-        v("JSON escapes").chars().map(|c| format!("\\u{:04x}", c as u32)).collect();
+    let units = v("JSON escapes").encode_utf16();
+    let escaped = units.map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
     format!(
         r#"{{ "id": "p{n}", "amount": {n}.10,
   "customer": {{"name":"{}", "name":"{}","ssn":{},"card" : "{}","iban":"{}","mail":"{}", "password":"{}",
@@ -201,7 +201,7 @@ fn found(scene: &Scene, said: &[String]) -> Vec<(&'static str, By, String)> {
     let mut texts: Vec<(String, Haystack)> = written
         .map(|file| (file.display().to_string(), Haystack::of(&std::fs::read(&file).unwrap())))
         .collect();
-    assert!(texts.iter().any(|(name, _)| name.ends_with(".log")), "the logs are looked into");
+    assert!(texts.iter().any(|(name, _)| name.contains(".log")), "the logs are looked into");
     texts.extend(said.iter().map(|text| ("said".to_owned(), Haystack::of(text.as_bytes()))));
     let key = texts.iter().find(|(_, text)| text.holds(KEY));
     assert!(key.is_none(), "the key is in {}", key.unwrap().0);

@@ -403,6 +403,6 @@ fn header(config: &Config, boot: &str) -> Header {
             .map(|upstream| (upstream.name.clone(), address(&upstream.forward_to)))
             .collect(),
         sampling: config.recorder.sampling.rule(),
-        redaction: config.redaction.header(),
+        redaction: config.redaction.header().into(),
     }
 }

@@ -74,7 +74,7 @@ pub struct Header {
     /// The sampling rules in force.
     pub sampling: Sampling,
     /// The redaction rules in force.
-    pub redaction: Redaction,
+    pub redaction: Box<Redaction>,
 }
 
 /// The sampling rules in force.

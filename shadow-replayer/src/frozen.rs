@@ -43,7 +43,7 @@ pub(crate) async fn exchanges(
     let mut redaction = None;
     for line in reader.lines() {
         match line {
-            Line::Header(header) => redaction = Some(header.redaction),
+            Line::Header(header) => redaction = Some(*header.redaction),
             Line::Exchange(exchange) => {
                 read += 1;
                 exchanges.extend(range.contains(exchange.received_at).then_some(*exchange));

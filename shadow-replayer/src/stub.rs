@@ -250,17 +250,17 @@ impl State {
             trailers,
             principal: None,
         };
-        let answer = self.look_up(upstream, &carried, call);
+        let answer = self.look_up(upstream, &carried, &call);
         self.changed.notify_waiters();
         answer
     }
 
-    /// Answers a call from its exchange, else from the ambient calls, else as a miss.
+    /// Answers a call, as the candidate made it, from its exchange, else from the ambient calls, else as a miss.
     fn look_up(
         &self,
         upstream: &Upstream,
         carried: &trace_context::Carried,
-        call: Request,
+        given: &Request,
     ) -> Answer {
         let mut open = self.locked();
         let Some(exchange) = self.attribute(&mut open, carried) else {
@@ -273,10 +273,10 @@ impl State {
             }
             let latest_us = self.latest_us.load(Ordering::Relaxed);
             let latest = Timestamp::from_microsecond(latest_us).unwrap_or(Timestamp::MIN);
-            let ambient = self.ambient.find(upstream, &call, latest);
-            return ambient.map_or_else(|| doubtful(&mut open, upstream, &call), recorded_answer);
+            let ambient = self.ambient.find(upstream, given, latest);
+            return ambient.map_or_else(|| doubtful(&mut open, upstream, given), recorded_answer);
         };
-        let (given, call) = (&call, exchange.redacted(upstream, &call));
+        let call = exchange.redacted(upstream, given);
         match matching::find(upstream, &exchange.recorded, &exchange.used, &call) {
             Ok(at) => {
                 exchange.used[at] = true;

@@ -118,7 +118,9 @@ fn rule(table: &mut Table<'_, '_>, upstreams: &[Upstream]) -> Option<(Written, R
     match Rule::parse(&written) {
         Ok(rule) => Some((written, rule)),
         Err(mistakes) => {
-            mistakes.iter().for_each(|what| table.mistake(what));
+            for what in mistakes {
+                table.mistake(&what);
+            }
             None
         }
     }

@@ -1,4 +1,4 @@
-//! Redacts what JSONPaths select in a JSON text, in place: the rest stays byte for byte, and `1.10` stays `1.10`.
+//! Redacts what a JSONPath selects in a JSON text, in place: the rest stays byte for byte, and `1.10` stays `1.10`.
 //!
 //! The paths are asked of the parsed document, and what they locate is found again in the text. A name that an object has twice is
 //! redacted twice: every reading of such a document is asked, up to a bound, beyond which the text cannot be looked into.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// Characters that a key has at least: a shorter one can be guessed, and who has the key can try values.
 pub const KEY_CHARS_MIN: usize = 16;
@@ -21,13 +21,16 @@ impl fmt::Debug for Key {
 impl Key {
     /// Takes the secret text of the configuration.
     pub fn new(secret: &str) -> Self {
-        Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length"))
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&Sha256::digest(secret));
+        Self(Hmac::new(&block.into()))
     }
 
     /// Returns what tells two keys apart and says nothing else of them: 16 hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         let block = self.block("fingerprint", b"", 0);
-        block[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        let first = block.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        format!("{first:016x}")
     }
 
     /// Draws one character of each alphabet: always the same for the same purpose and data.

@@ -11,7 +11,7 @@ use super::multipart::{self, Done};
 use super::pairs;
 use super::rule::{Place, Rule};
 use super::target::{self, URL_FIELDS};
-use super::{Unredactable, is_json, json};
+use super::{Unredactable, json};
 use crate::exchange::{Body, Omission, Request, Response, header};
 
 /// The rules in force, with the key of their tokens.
@@ -113,7 +113,7 @@ impl Redactor {
         let path = self.path(self.rules.iter().filter(of_upstream), path);
         let rules = self.applying(Scope { upstream, method, path: &path });
         match query {
-            Some(query) => self.query(rules.iter().copied(), &format!("{path}?{query}")),
+            Some(query) => self.query(&rules.iter().copied(), &format!("{path}?{query}")),
             None => path,
         }
     }
@@ -126,7 +126,7 @@ impl Redactor {
         target::path(path, rules.filter_map(pattern))
     }
 
-    fn query<'r>(&self, rules: impl Iterator<Item = &'r Rule> + Clone, target: &str) -> String {
+    fn query<'r>(&self, rules: &(impl Iterator<Item = &'r Rule> + Clone), target: &str) -> String {
         target::query(target, |name| {
             let mut rules = rules.clone();
             let is_meant = |r: &&Rule| matches!(&r.place, Place::Query(known) if known == name);
@@ -137,7 +137,7 @@ impl Redactor {
     fn fields(&self, rules: &[&Rule], fields: &mut Vec<(String, String)>) {
         // The URLs may lead anywhere, whatever this message belongs to.
         let any = || self.rules.iter();
-        let one = |url: &str| target::url(url, |p| self.path(any(), p), |q| self.query(any(), q));
+        let one = |url: &str| target::url(url, |p| self.path(any(), p), |q| self.query(&any(), q));
         fields.retain_mut(|(name, value)| {
             let name = name.to_ascii_lowercase();
             let is_meant =
@@ -216,15 +216,13 @@ fn look<'m>(headers: &'m [(String, String)], body: &Body) -> Look<'m> {
     let content_type = header(headers, "content-type").unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match (body.rendering, &*essence) {
-        (Some(Rendering::GrpcStream), _) => Look::JsonLines,
-        (Some(Rendering::GrpcMessage), _) => Look::Json,
-        (None, "application/x-www-form-urlencoded") => Look::Form,
-        (None, "multipart/form-data") => Look::Multipart(content_type),
-        (None, "application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
+        (Some(Rendering::GrpcStream), _)
+        | (None, "application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
             Look::JsonLines
         }
-        (None, _) if is_json(content_type) => Look::Json,
-        (None, _) => Look::Json,
+        (None, "application/x-www-form-urlencoded") => Look::Form,
+        (None, "multipart/form-data") => Look::Multipart(content_type),
+        (Some(Rendering::GrpcMessage) | None, _) => Look::Json,
     }
 }
 

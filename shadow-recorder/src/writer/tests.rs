@@ -3,7 +3,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::capture::tests::{LIMITS, after_linger, capture, closed, exchange};
 use crate::sampling::Sampling;
-use crate::segment::{Reader, Redaction};
+use crate::segment::Reader;
 
 const PACE: Pace = Pace {
     fsync_interval: Duration::from_millis(10),
@@ -37,7 +37,7 @@ fn bench(pace: Pace) -> Bench {
         service_address: String::new(),
         upstream_addresses: BTreeMap::new(),
         sampling: Sampling::everything().rule(),
-        redaction: Redaction::default(),
+        redaction: Box::default(),
     };
     let naming = Naming {
         service: "ledger".into(),

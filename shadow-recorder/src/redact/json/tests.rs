@@ -41,10 +41,10 @@ fn dropped_members_go_with_their_comma_and_elements_keep_their_places() {
     let text = r#"{"a":1, "b":2 ,"c":3}"#;
     check(text, &drop("$.a"), r#"{"b":2 ,"c":3}"#);
     check(text, &drop("$.b"), r#"{"a":1 ,"c":3}"#);
-    check(text, &drop("$.c"), r#"{"a":1, "b":2 }"#.replace(" }", "}").as_str());
+    check(text, &drop("$.c"), r#"{"a":1, "b":2}"#);
     check(text, &drop("$['a','b']"), r#"{"c":3}"#);
     check(text, &drop("$['b','c']"), r#"{"a":1}"#);
-    check(text, &drop("$['a','c']"), r#"{"b":2}"#.replace(r#"2}"#, "2}").as_str());
+    check(text, &drop("$['a','c']"), r#"{"b":2}"#);
     check(text, &drop("$.*"), "{}");
     check("[1,2,3]", &drop("$[1]"), "[1,null,3]");
     check(r#"{"a":1}"#, &drop("$"), "null");

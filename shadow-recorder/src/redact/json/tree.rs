@@ -150,7 +150,7 @@ impl Parser<'_> {
             _ => {
                 let is_end = |byte: &u8| b",]} \t\n\r".contains(byte);
                 let rest = &self.text.as_bytes()[start..];
-                self.at += rest.iter().position(|byte| is_end(byte)).unwrap_or(rest.len());
+                self.at += rest.iter().position(is_end).unwrap_or(rest.len());
                 Kind::Scalar
             }
         };
