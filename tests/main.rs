@@ -20,6 +20,8 @@ mod map;
 mod sink;
 /// An accounting server that nobody here wrote.
 mod hledger;
+/// What must not be written is found nowhere, and its recording still certifies.
+mod redaction;
 /// Bad input: a clear error, nothing lost, never certified.
 mod bad_input;
 /// The questions to the journal, asked of a real database.

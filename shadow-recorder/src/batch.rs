@@ -19,6 +19,7 @@ use crate::grpc::Descriptors;
 use crate::ledger::{Answered, Mapping, Reading};
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
+use crate::redact::Redactor;
 use crate::registry::{Call, Closed};
 use crate::sampling::{Decision, Sampling, StratumId};
 use crate::segment::{Accounting, Calls, FRAME_BYTES_MAX, Frame, Line};
@@ -42,6 +43,8 @@ pub(crate) struct Naming {
     pub(crate) sampling: Sampling,
     /// Where an exchange has its order key.
     pub(crate) order_key: Option<Arc<BusinessKey>>,
+    /// What must not be written, beside credentials.
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 #[cfg(test)]
@@ -56,6 +59,7 @@ impl Naming {
             mapping: None,
             sampling: Sampling::everything(),
             order_key: None,
+            redactor: Arc::default(),
         }
     }
 }
@@ -206,7 +210,7 @@ fn exchange(closed: Closed, naming: &Naming, metrics: &Metrics) -> Option<Exchan
         })
         .collect();
     let (end, duration_us) = (closed.seen.end(), closed.seen.duration_us());
-    let (request, response) = closed.seen.into_messages(naming, metrics);
+    let (request, response) = closed.seen.into_messages(None, naming, metrics);
     let order_key = naming.order_key.as_ref().and_then(|source| source.of(&request));
     Some(Exchange {
         id: ExchangeId(Uuid::from_u128(closed.id).hyphenated().to_string()),
@@ -233,6 +237,6 @@ fn call(
     metrics: &Metrics,
 ) -> UpstreamCall {
     let (end, duration_us) = (seen.end(), seen.duration_us());
-    let (request, response) = seen.into_messages(naming, metrics);
+    let (request, response) = seen.into_messages(Some(upstream), naming, metrics);
     UpstreamCall { name: upstream.into(), offset_us, duration_us, request, response, end }
 }

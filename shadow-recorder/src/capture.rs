@@ -7,10 +7,11 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body;
 use jiff::Timestamp;
 
@@ -22,6 +23,7 @@ use crate::key_reader::KeyReader;
 use crate::keys::OwnKey;
 use crate::metrics::Metrics;
 use crate::observation::{Observation, RequestHead, Seen};
+use crate::redact;
 use crate::registry::{Closed, Registry};
 use crate::sampling::{Drawn, Sampling};
 use crate::switch::Switch;
@@ -87,6 +89,8 @@ pub(crate) struct Capture {
     pub(crate) keys: Option<KeyReader>,
     pub(crate) switch: Switch,
     pub(crate) health: Arc<Health>,
+    /// Makes tokens of credentials, where it is recorded who called.
+    principals: OnceLock<redact::Key>,
     memory: Arc<Memory>,
     registry: Mutex<Registry>,
     queue: SyncSender<Event>,
@@ -106,6 +110,7 @@ impl Capture {
             account: Account::new(metrics.clone(), sampling.names().len()),
             switch: Switch::new(metrics.recording.clone()),
             health: Arc::default(),
+            principals: OnceLock::new(),
             metrics,
             limits,
             sampling,
@@ -262,6 +267,18 @@ impl Capture {
     /// Returns the number of exchanges that are not answered yet, or have a call in progress.
     pub(crate) fn in_progress_count(&self) -> usize {
         self.registry().in_progress()
+    }
+
+    /// From now on requests say who called, by a token under this key.
+    pub(crate) fn name_principals(&self, key: Option<redact::Key>) {
+        if let Some(key) = key {
+            let _ = self.principals.set(key);
+        }
+    }
+
+    /// Returns the token of who sends a request, where that is recorded and the request has a credential.
+    pub(crate) fn principal(&self, headers: &HeaderMap) -> Option<String> {
+        redact::principal(headers, self.principals.get()?)
     }
 
     /// Tells that what breaks off from now on is broken off by the recorder.

@@ -11,6 +11,7 @@ use toml_span::value::{Table as TomlTable, Value, ValueInner};
 
 pub mod egress;
 pub mod recorder;
+pub mod redaction;
 pub mod sidecar;
 pub mod store;
 pub mod upstream;
@@ -21,8 +22,18 @@ mod table;
 pub use table::{At, Table, parse_duration, parse_regex};
 
 /// The sections of `shadow.toml`, whichever program reads them.
-const SECTIONS: [&str; 9] = [
-    "service", "store", "recorder", "stratum", "upstream", "egress", "ledger", "replay", "certify",
+const SECTIONS: [&str; 11] = [
+    "service",
+    "store",
+    "recorder",
+    "stratum",
+    "redaction",
+    "redact",
+    "upstream",
+    "egress",
+    "ledger",
+    "replay",
+    "certify",
 ];
 
 /// Reads an environment variable; a parameter, so that tests need no process-wide state.

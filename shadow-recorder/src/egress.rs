@@ -137,7 +137,8 @@ impl Egress {
             return own(StatusCode::BAD_REQUEST);
         };
         let Some(port) = authority.port_u16() else { return own(StatusCode::BAD_REQUEST) };
-        if let Some(status) = self.admit(authority.as_str(), unknown, Unseen::Connect) {
+        let named = format!("{}:{port}", authority.host());
+        if let Some(status) = self.admit(&named, unknown, Unseen::Connect) {
             return own(status);
         }
         let (host, link) =
@@ -235,6 +236,7 @@ fn named<B>(request: &Request<B>) -> Option<String> {
     let of_field = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let name = request.uri().authority().map(Authority::as_str).or_else(of_field)?;
     let plain = if request.uri().scheme() == Some(&Scheme::HTTPS) { ":443" } else { ":80" };
-    let name = name.to_ascii_lowercase();
+    // Names are logged, and a user with a password is no part of one.
+    let name = name.rsplit_once('@').map_or(name, |(_, host)| host).to_ascii_lowercase();
     Some(name.strip_suffix(plain).unwrap_or(&name).to_owned())
 }

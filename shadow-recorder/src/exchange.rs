@@ -2,7 +2,8 @@
 //!
 //! An exchange is one production request with its answer and the upstream calls made for it, in order. It is one line of a
 //! [segment](crate::segment). Times are UTC with microseconds (RFC 3339). Header values are kept byte for byte as
-//! ISO-8859-1 text (RFC 9110, section 5.5). Bodies are kept decoded from their codings, exact to the byte.
+//! ISO-8859-1 text (RFC 9110, section 5.5). Bodies are kept decoded from their codings, exact to the byte
+//! but for what the rules in the segment's header have redacted.
 //!
 //! # gRPC
 //!
@@ -15,7 +16,7 @@
 //!
 //! # Version 1
 //!
-//! `trailers` and `rendering` came later and are left out where they are empty: older files read as before.
+//! `trailers`, `rendering` and `principal` came later and are left out where they are empty: older files read as before.
 
 use std::fmt;
 
@@ -83,6 +84,9 @@ pub struct Request {
     /// Fields that followed the content, in the order received; those of credentials removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trailers: Vec<(String, String)>,
+    /// Stands for who called: a token of the credential that was removed. Absent unless that is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
 }
 
 /// The answer half of a message exchange.
@@ -126,7 +130,7 @@ pub enum Rendering {
     GrpcStream,
 }
 
-/// Why a body was not stored. A body that redaction rules could not look into never leaves the process.
+/// Why a body was not stored. A body that redaction rules could not look into does not leave the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Omission {
@@ -143,6 +147,8 @@ pub enum Omission {
     /// gRPC that the configured descriptors do not describe wholly: the method is not among them, a message has a field that they
     /// do not name (money may be in it), does not decode, or has no JSON form.
     UnknownSchema,
+    /// Redaction rules apply to it and cannot look into it: another type than theirs, or not sound in its own.
+    Unredactable,
 }
 
 /// How an exchange or an upstream call ended.

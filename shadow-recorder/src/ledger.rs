@@ -13,7 +13,7 @@ use crate::exchange::{Body, Request};
 
 pub mod config;
 mod field;
-mod path;
+pub(crate) mod path;
 mod route;
 
 pub use field::{AmountField, Field, Level, Money, Side};

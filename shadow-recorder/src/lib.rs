@@ -12,8 +12,9 @@
 //! The service's own calls enter by a listener per upstream, or by one for all (`egress`), and pass the same layers; there `record` asks
 //! `attribution` which open exchange the call belongs to. When both bodies have ended the `observation` reports to `capture`, which
 //! waits for late calls, closes the exchange and puts it into the writer's queue. The `writer`, a thread of its own, decodes bodies
-//! ([`grpc`] ones by their descriptors), writes lines, and syncs one frame per interval to the `spool`. A full or old
-//! segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then removes the spool file.
+//! ([`grpc`] ones by their descriptors), redacts what the rules select ([`redact`]), writes lines, and syncs one frame per interval to
+//! the `spool`. A full or old segment is sealed and handed to `upload`, which puts it into the [`store`], then its [`manifest`], then
+//! removes the spool file.
 //!
 //! `proxy` and its layers run on the runtime of whoever calls [`Recorder::run`], by default one thread. The `writer` and the `log` have a
 //! thread each; `upload`, the `admin` listener and the closing of exchanges share another (`background`).
@@ -31,7 +32,7 @@
 //!   are written by another thread.
 //! - Bodies stream; a copy is bounded per body and over all bodies, and giving it up leaves the original alone.
 //! - A request is changed by nothing but the removal of hop-by-hop fields, `traceparent`, `tracestate` and, on egress, `Host`.
-//! - Credentials are removed where a head is copied, before anything is queued.
+//! - Credentials are removed where a head is copied, before anything is queued; what the rules select, before anything is written.
 //! - Every exchange received is recorded, counted as sampled out or counted as dropped with its reason, exactly once; every frame on
 //!   disk balances.
 //! - A call is attributed with certainty or kept as ambient; nothing is guessed. Calls of exchanges that are not recorded are counted.

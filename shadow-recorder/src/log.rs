@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 use crate::config::Environment;
 
@@ -18,8 +19,6 @@ use crate::config::Environment;
 const LINES_MAX: usize = 4096;
 /// How long the end of the process waits for the last lines.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
-/// The most that is logged of the requests to a bucket.
-const BUCKET_LEVEL: &str = "aws=info";
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the thread receives.
@@ -48,11 +47,7 @@ pub fn init(environment: Environment) -> Log {
         .spawn(move || write_lines(&received, &lost, json, &mut io::stderr()));
     let level = environment("SHADOW_LOG").unwrap_or_else(|| "info".into());
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Below that level the AWS SDK shows requests with their session token.
-    let filter = match BUCKET_LEVEL.parse() {
-        Ok(level) => filter.add_directive(level),
-        Err(_) => EnvFilter::new("info"),
-    };
+    let filter = quiet().fold(filter, EnvFilter::add_directive);
     let lines = log.clone();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
@@ -60,6 +55,15 @@ pub fn init(environment: Environment) -> Log {
     let _ = if json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
     log_panics();
     log
+}
+
+/// What the libraries of HTTP say below `info` may show what passes, and the AWS SDK shows session tokens: not logged at any level.
+fn quiet() -> impl Iterator<Item = Directive> {
+    let libraries = ["aws", "h2", "hyper", "hyper_util", "rustls", "tokio_util", "tower"];
+    libraries
+        .into_iter()
+        .map(|library| format!("{library}=info"))
+        .filter_map(|directive| directive.parse().ok())
 }
 
 impl Log {

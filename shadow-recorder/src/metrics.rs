@@ -16,7 +16,7 @@
 //! | `shadow_recorder_business_keys_unread_total` | counter | exchanges and calls whose business key could not be read, because of their body or because too many waited |
 //! | `shadow_recorder_unanswered_total` | counter | requests that the service or an upstream did not answer, so that the proxy did |
 //! | `shadow_recorder_requests_refused_total` | counter | malformed requests that were refused and are no exchanges |
-//! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated`, `grpc`, `unknown_schema` |
+//! | `shadow_recorder_bodies_omitted_total{reason}` | counter | bodies not stored: `over_limit`, `unknown_coding`, `binary`, `truncated`, `grpc`, `unknown_schema`, `unredactable` |
 //! | `shadow_recorder_spool_bytes` | gauge | bytes of segments on the local disk |
 //! | `shadow_recorder_segment_bytes_total` | counter | compressed bytes synced to the spool |
 //! | `shadow_recorder_segments_sealed_total` | counter | segments closed |
@@ -144,6 +144,7 @@ impl Metrics {
             Omission::Truncated => "truncated",
             Omission::Grpc => "grpc",
             Omission::UnknownSchema => "unknown_schema",
+            Omission::Unredactable => "unredactable",
         };
         self.bodies_omitted.get_or_create_owned(&[("reason", name)])
     }

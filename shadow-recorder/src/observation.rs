@@ -21,6 +21,8 @@ use crate::tee::{Copied, Ending, Share};
 #[derive(Debug)]
 pub(crate) struct RequestHead {
     version: &'static str,
+    /// Stands for who called, where that is kept.
+    principal: Option<String>,
     /// Method, target, transfer codings, and the fields.
     head: Head,
 }
@@ -83,14 +85,21 @@ impl RequestHead {
         let transfer = transfer_codings(request.headers());
         let lead = [request.method().as_str(), target, &transfer];
         let headers = with_host(request.uri(), request.headers());
-        Self { version, head: Head::copy(lead, &headers) }
+        Self { version, principal: None, head: Head::copy(lead, &headers) }
+    }
+
+    /// Says who called: the credential itself is not kept.
+    pub(crate) fn by(self, principal: Option<String>) -> Self {
+        Self { principal, ..self }
     }
 }
 
 /// Returns the fields with a `Host`: HTTP/2 says it in `:authority`, and a replay over HTTP/1 needs it.
 fn with_host<'h>(uri: &Uri, headers: &'h HeaderMap) -> Cow<'h, HeaderMap> {
     let authority = uri.authority().filter(|_| !headers.contains_key(HOST));
-    let Some(host) = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) else {
+    // A user with a password in front of it is a credential.
+    let host = authority.map(|all| all.as_str().rsplit('@').next().unwrap_or_default());
+    let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) else {
         return Cow::Borrowed(headers);
     };
     let mut headers = headers.clone();
@@ -233,28 +242,25 @@ impl Seen {
         micros(self.duration)
     }
 
-    /// Decodes the heads and bodies: the expensive part, done by the writer.
+    /// Decodes the heads and bodies and redacts them: the expensive part, done by the writer.
     pub(crate) fn into_messages(
         self,
+        upstream: Option<&str>,
         naming: &Naming,
         metrics: &Metrics,
     ) -> (exchange::Request, Option<exchange::Response>) {
-        let RequestHead { version, head } = &self.request;
+        let RequestHead { version, principal, head } = &self.request;
         let ([method, target, transfer], headers) = head.texts();
         let read = |copied: &Copied, half, transfer: &str, headers: &[(String, String)]| {
             let coding = body::codings(headers, transfer);
             let coding = coding.as_deref();
-            let body = copied.body(coding, |wire| {
+            copied.body(coding, |wire| {
                 let content = Content { wire, coding, headers, half, target: &target };
                 body::read(&content, naming.grpc.as_ref(), naming.body_bytes_max)
-            });
-            if let Some(why) = body.omitted {
-                metrics.omitted(why).inc();
-            }
-            body
+            })
         };
         let body = read(&self.request_body, Half::Request, &transfer, &headers);
-        let response = self.answer.as_ref().map(|(AnswerHead { status, head }, copied)| {
+        let mut response = self.answer.as_ref().map(|(AnswerHead { status, head }, copied)| {
             let ([transfer], headers) = head.texts();
             exchange::Response {
                 status: *status,
@@ -264,8 +270,17 @@ impl Seen {
             }
         });
         let trailers = self.request_body.trailers();
-        let version = (*version).into();
-        let request = exchange::Request { method, target, version, headers, body, trailers };
+        let (version, principal) = ((*version).into(), principal.clone());
+        let mut request =
+            exchange::Request { method, target, version, headers, body, trailers, principal };
+        naming.redactor.request(upstream, &mut request);
+        if let Some(response) = &mut response {
+            naming.redactor.response(upstream, &request, response);
+        }
+        let bodies = [Some(&request.body), response.as_ref().map(|response| &response.body)];
+        for why in bodies.into_iter().flatten().filter_map(|body| body.omitted) {
+            metrics.omitted(why).inc();
+        }
         (request, response)
     }
 }
@@ -333,7 +348,7 @@ mod tests {
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), wire);
         capture.sweep(Instant::now() + LIMITS.linger);
         let Ok(Event::Exchange(closed)) = events.try_recv() else { panic!("not closed") };
-        let (request, answer) = closed.seen.into_messages(&Naming::plain(), &capture.metrics);
+        let (request, answer) = closed.seen.into_messages(None, &Naming::plain(), &capture.metrics);
         [request.body, answer.unwrap().body]
     }
 

@@ -137,7 +137,7 @@ impl<S> Record<S> {
             return Err(Reason::HeadBytesMax);
         }
         // Copied before the trace context is added: what the client sent.
-        let head = RequestHead::of(request);
+        let head = RequestHead::of(request).by(capture.principal(request.headers()));
         let (key, awaited) = self.own_key(request);
         let (id, observation) = capture.open(trace.id(), drawn, key, head)?;
         Ok((id, Passage::Copied { observation, ticket: Ticket::Exchange(id) }, awaited))

@@ -20,6 +20,7 @@ use crate::admin::Admin;
 use crate::background::{Background, Reports, yield_to_requests};
 use crate::batch::Naming;
 use crate::capture::{Capture, Event, Limits};
+use crate::clock;
 use crate::config::sidecar::Config;
 use crate::config::upstream::Upstream;
 use crate::hand_over::{Giver, Offer};
@@ -27,7 +28,7 @@ use crate::key_reader::KeyReader;
 use crate::listeners::{Door, ListenError, Listeners, Passed, Way};
 use crate::lock::Lock;
 use crate::metrics::Metrics;
-use crate::segment::{self, Header, Redaction};
+use crate::segment::{self, Header};
 use crate::signal::Shutdown;
 use crate::spool::{Spool, SpoolError};
 use crate::summary::Summary;
@@ -35,7 +36,6 @@ use crate::tls::{Tls, TlsError};
 use crate::traffic::Traffic;
 use crate::upload::{Parcel, Upload, Uploaded};
 use crate::writer::{Outcome, Pace, Writer};
-use crate::{clock, redact};
 
 /// At the start, and where everything must end at once, a disk gets this long to answer.
 const DISK_WAIT: Duration = Duration::from_secs(2);
@@ -161,6 +161,9 @@ impl Recorder {
         let keys = keys(&config).map_err(|error| RunError::Thread("key reader", error))?;
         let sampling = config.recorder.sampling.clone();
         let (capture, events) = Capture::new(limits(&config), sampling, keys, metrics.clone());
+        if config.redaction.principal {
+            capture.name_principals(config.redaction.key.clone());
+        }
         let (draining, handed_over) = (CancellationToken::new(), CancellationToken::new());
         let (stopping, end) = (CancellationToken::new(), CancellationToken::new());
         let (parcels, received) = unbounded_channel();
@@ -379,6 +382,7 @@ fn naming(config: &Config) -> Naming {
         mapping: config.recorder.sampling.needs_reading().then(|| config.mapping.clone()),
         sampling: config.recorder.sampling.clone(),
         order_key: config.recorder.order_key.clone(),
+        redactor: Arc::clone(&config.redactor),
     }
 }
 
@@ -404,6 +408,6 @@ fn header(config: &Config, boot: &str) -> Header {
             .map(|upstream| (upstream.name.clone(), address(&upstream.forward_to)))
             .collect(),
         sampling: config.recorder.sampling.rule(),
-        redaction: Redaction { headers_dropped: redact::headers_dropped() },
+        redaction: config.redaction.header().into(),
     }
 }

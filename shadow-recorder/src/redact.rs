@@ -1,6 +1,8 @@
-//! What of a message's head may leave the process, pure. Applied when a head is copied, before the queue.
+//! What of a message may leave the process, pure. Nothing here touches what is forwarded.
 //!
-//! Credentials are dropped from the recording and never from what is forwarded. Which fields are credentials:
+//! Credentials are dropped where a head is copied, before the queue; what the configured [rules](Rule) select is dropped, masked or
+//! replaced by [tokens](Key) in the writer, before anything is written. A body that a rule looks into and cannot read is not stored.
+//! The replayer does the same, by the rules of the segment's header, to what the candidate says. Which fields are credentials:
 //! - the standard ones: `authorization`, `proxy-authorization`, `authentication-info`, `proxy-authentication-info`, `cookie`, `set-cookie`;
 //! - the usual private ones: `x-api-key`, `api-key`, `apikey`, `x-auth-key`, `x-auth`, `x-csrftoken`, `x-forwarded-client-cert`;
 //! - any name that ends in `-token`, `-secret`, `-password`, `-credential`, `-credentials`, `-api-key` or `-signature`.
@@ -10,6 +12,34 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::hop_by_hop;
+
+mod action;
+mod json;
+mod key;
+mod money;
+mod multipart;
+mod pairs;
+mod redactor;
+mod rule;
+mod spans;
+mod target;
+mod token;
+
+pub use action::With;
+pub use key::{KEY_CHARS_MIN, Key};
+pub use redactor::Redactor;
+pub use rule::{Rule, Written};
+pub use token::Format;
+
+/// The rules could not look into a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unredactable;
+
+/// Returns whether a content type is JSON.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(&*essence, "application/json" | "text/json") || essence.ends_with("+json")
+}
 
 const NAMES: [&str; 13] = [
     "authorization",
@@ -38,6 +68,24 @@ pub(crate) fn headers_dropped() -> Vec<String> {
 /// Returns whether the field, by its lower-case name, carries a credential and is dropped from recordings.
 pub fn is_credential(name: &str) -> bool {
     NAMES.contains(&name) || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// The fields by which a request says who sends it, the most telling first.
+const PRINCIPALS: [&str; 8] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-auth-key",
+    "x-auth",
+    "x-forwarded-client-cert",
+    "cookie",
+];
+
+/// Returns the token of the credential by which a request says who sends it.
+pub(crate) fn principal(headers: &HeaderMap, key: &Key) -> Option<String> {
+    let credential = PRINCIPALS.iter().find_map(|name| headers.get(*name))?;
+    Some(key.principal(credential.as_bytes()))
 }
 
 /// Returns the fields that may be recorded, in order.

@@ -18,7 +18,7 @@
 //!
 //! An exchange belongs to the first [stratum](Stratum) whose conditions hold. Those on the request's head are looked at before
 //! anything is copied, and where u is not below the largest π that is still possible, nothing is. The others need the answer and are
-//! looked at by the writer, from whose queue the exchange is then left out. A size that cannot be known, because the answer cannot be
+//! looked at by the writer, as the answer is recorded, redacted; the exchange is then left out there. A size that cannot be known, because the answer cannot be
 //! read or a currency has no rate, makes π = 1: nothing is thinned out of ignorance. What failed booked nothing and has the size 0.
 
 use std::fmt;

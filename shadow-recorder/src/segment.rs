@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Amount;
 use crate::census::Census;
 use crate::exchange::{Ambient, Exchange, PI_ONE};
+use crate::redact::Written;
 
 /// The name in the header of a capture segment.
 pub const FORMAT: &str = "shadow-segment";
@@ -80,7 +81,7 @@ pub struct Header {
     /// The sampling rules in force.
     pub sampling: Sampling,
     /// The redaction rules in force.
-    pub redaction: Redaction,
+    pub redaction: Box<Redaction>,
 }
 
 /// The sampling rules in force.
@@ -131,6 +132,15 @@ fn pi_one() -> u64 {
 pub struct Redaction {
     /// Fields removed from requests and answers, lower-case.
     pub headers_dropped: Vec<String>,
+    /// The configured rules, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Written>,
+    /// Whether requests say who called.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub principal: bool,
+    /// What the key of the tokens is known by; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_fingerprint: Option<String>,
 }
 
 /// What was observed during one interval.
@@ -369,6 +379,17 @@ mod tests {
         assert_eq!(sampling, everything);
         let calls = r#"{"attributed":1,"ambiguous":2,"unattributed":3,"late":4,"dropped":5}"#;
         assert_eq!(serde_json::from_str::<Calls>(calls).unwrap().sampled_out, 0);
+    }
+
+    #[test]
+    fn what_was_written_before_there_were_rules_of_redaction_is_read_and_written_as_it_was() {
+        let text = r#"{"headers_dropped":["cookie"]}"#;
+        let redaction: Redaction = serde_json::from_str(text).unwrap();
+        assert_eq!((redaction.rules.len(), redaction.principal), (0, false));
+        assert_eq!(serde_json::to_string(&redaction).unwrap(), text);
+        // A rule of a later version would be left out silently, and its values compared as they are.
+        let later = r#"{"headers_dropped":[],"rules":[{"xml":"/a","with":"mask"}]}"#;
+        assert!(serde_json::from_str::<Redaction>(later).is_err());
     }
 
     #[test]

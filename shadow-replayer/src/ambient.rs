@@ -1,34 +1,42 @@
 //! Answers to calls that belong to no exchange: token fetches, timers, cache refreshes. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::exchange::{Ambient, Request, UpstreamCall};
+use shadow_recorder::redact::Redactor;
 
 use crate::matching::{differences, unanswerable};
 
-/// The recorded ambient calls, by upstream, method and target.
+/// The recorded ambient calls, by the rules under which they were recorded.
 #[derive(Debug, Default)]
-pub struct AmbientCalls {
-    calls: HashMap<(String, String, String), Vec<Ambient>>,
-}
+pub struct AmbientCalls(Vec<(Arc<Redactor>, ByTarget)>);
+
+/// Calls by upstream, method and target, in the order of time.
+type ByTarget = HashMap<(String, String, String), Vec<Ambient>>;
 
 impl AmbientCalls {
     /// Adds a recorded call; one whose answer was not stored cannot answer anything.
-    pub fn add(&mut self, ambient: Ambient) {
+    pub fn add(&mut self, ambient: Ambient, redactor: &Arc<Redactor>) {
         if unanswerable(&ambient.call).is_some() {
             return;
         }
         let UpstreamCall { name, request, .. } = &ambient.call;
         let key = (name.clone(), request.method.clone(), request.target.clone());
-        let calls = self.calls.entry(key).or_default();
+        let known = self.0.iter().position(|(known, _)| Arc::ptr_eq(known, redactor));
+        let known = known.unwrap_or_else(|| {
+            self.0.push((Arc::clone(redactor), HashMap::new()));
+            self.0.len() - 1
+        });
+        let calls = self.0[known].1.entry(key).or_default();
         let at = calls.partition_point(|earlier| earlier.at <= ambient.at);
         calls.insert(at, ambient);
     }
 
-    /// Finds the latest identical call recorded at or before `at` and at most the upstream's `ambient_age_max` old.
+    /// Finds, for a call as the candidate made it, the latest identical one recorded at or before `at` and at most the upstream's `ambient_age_max` old.
     pub fn find(
         &self,
         upstream: &Upstream,
@@ -40,17 +48,27 @@ impl AmbientCalls {
             return None;
         }
         let age_max = signed(upstream.ambient_age_max?);
-        let calls =
-            self.calls.get(&(upstream.name.clone(), call.method.clone(), call.target.clone()))?;
-        let young_enough = |ambient: &&Ambient| at.duration_since(ambient.at) <= age_max;
-        let latest = calls[..calls.partition_point(|ambient| ambient.at <= at)]
-            .iter()
-            .rev()
-            .take_while(young_enough);
-        let mut identical =
-            latest.filter(|ambient| differences(upstream, &ambient.call.request, call).is_empty());
-        identical.next().map(|ambient| &ambient.call)
+        let found = self.0.iter().filter_map(|(redactor, calls)| {
+            let mut call = call.clone();
+            redactor.request(Some(&upstream.name), &mut call);
+            latest(calls, upstream, &call, at, age_max)
+        });
+        found.max_by_key(|ambient| ambient.at).map(|ambient| &ambient.call)
     }
+}
+
+fn latest<'c>(
+    calls: &'c ByTarget,
+    upstream: &Upstream,
+    call: &Request,
+    at: Timestamp,
+    age_max: SignedDuration,
+) -> Option<&'c Ambient> {
+    let calls = calls.get(&(upstream.name.clone(), call.method.clone(), call.target.clone()))?;
+    let young_enough = |ambient: &&Ambient| at.duration_since(ambient.at) <= age_max;
+    let before = &calls[..calls.partition_point(|ambient| ambient.at <= at)];
+    let mut young = before.iter().rev().take_while(young_enough);
+    young.find(|ambient| differences(upstream, &ambient.call.request, call).is_empty())
 }
 
 /// Returns the duration with a sign, saturating.
@@ -72,6 +90,7 @@ mod tests {
             headers: vec![],
             body: Body::default(),
             trailers: vec![],
+            principal: None,
         }
     }
 
@@ -90,7 +109,7 @@ mod tests {
             volatile: vec![],
             business_key: None,
         };
-        let mut recorded = AmbientCalls::default();
+        let (mut recorded, plain) = (AmbientCalls::default(), Arc::default());
         for (at, offset_us) in [(20, 2), (10, 1), (30, 3)] {
             let request = call("/token");
             let call = UpstreamCall {
@@ -101,7 +120,8 @@ mod tests {
                 response: None,
                 end: End::Complete,
             };
-            recorded.add(Ambient { at: second(at), attribution: Attribution::Unattributed, call });
+            let ambient = Ambient { at: second(at), attribution: Attribution::Unattributed, call };
+            recorded.add(ambient, &plain);
         }
         let found = |target, at| {
             recorded.find(&upstream, &call(target), second(at)).map(|call| call.offset_us)

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use shadow_recorder::config::recorder::{Service, service};
+use shadow_recorder::config::redaction::redaction;
 use shadow_recorder::config::store::store;
 use shadow_recorder::config::upstream::{Upstream, upstreams};
 use shadow_recorder::config::{Document, Table};
@@ -11,6 +12,8 @@ use shadow_recorder::digest::sha256;
 use shadow_recorder::ledger::Mapping;
 use shadow_recorder::ledger::config::mapping;
 use shadow_recorder::store::Store;
+
+use crate::redaction::Redactors;
 
 /// What a replay is told.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Config {
     pub mapping: Mapping,
     /// The SHA-256 of the mapping as it is configured.
     pub mapping_sha256: String,
+    /// The rules of the recordings, with the configured key.
+    pub redactors: Redactors,
     /// `[replay]`.
     pub replay: Replay,
 }
@@ -73,6 +78,8 @@ impl Config {
         let mut upstreams = upstreams(document);
         let mapping_sha256 = sha256(document.canonical("ledger"));
         let mapping = mapping(document, &upstreams);
+        // The rules are those of each recording; the configured ones are the recorder's, and only checked here.
+        let redactors = Redactors::new(redaction(document, &upstreams, &mapping).key);
         let mut table = document.section("replay");
         let replay = replay(&mut table);
         if let Some(stub) = table.table("stub") {
@@ -89,7 +96,15 @@ impl Config {
         let ambient = upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max();
         let lookback = replay.lookback.max(ambient.unwrap_or_default());
         let replay = Replay { lookback, ..replay };
-        Some(Self { service: service?, store: store?, upstreams, mapping, mapping_sha256, replay })
+        Some(Self {
+            service: service?,
+            store: store?,
+            upstreams,
+            mapping,
+            mapping_sha256,
+            redactors,
+            replay,
+        })
     }
 }
 

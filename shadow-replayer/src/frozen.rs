@@ -4,11 +4,19 @@ use std::collections::BTreeMap;
 
 use shadow_recorder::digest::sha256;
 use shadow_recorder::exchange::Exchange;
-use shadow_recorder::segment::{Line, Reader};
+use shadow_recorder::segment::{Line, Reader, Redaction};
 
 use crate::config::Config;
 use crate::plan::Range;
 use crate::run::FrozenSegment;
+
+/// What was read of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// The rules under which it was recorded; absent where its header cannot be read.
+    pub(crate) redaction: Option<Redaction>,
+    pub(crate) exchanges: Vec<Exchange>,
+}
 
 /// Reads the exchanges of a segment that lie in the range. What is missing or damaged is named in `losses` and never an end of the
 /// run: whatever is sound is still compared. Money that was posted to a sink outside of any exchange is a loss as well.
@@ -17,7 +25,7 @@ pub(crate) async fn exchanges(
     frozen: &FrozenSegment,
     range: Range,
     losses: &mut Vec<String>,
-) -> Vec<Exchange> {
+) -> Read {
     let key = &frozen.key;
     let bytes = match config.store.get(key).await {
         Ok(bytes) => bytes,
@@ -27,13 +35,15 @@ pub(crate) async fn exchanges(
                 "segment {key} with {} exchanges cannot be read: {error:#}",
                 frozen.exchanges
             ));
-            return Vec::new();
+            return Read::default();
         }
     };
     let mut reader = Reader::<Line>::new(&bytes);
     let (mut exchanges, mut read, mut stray) = (Vec::new(), 0_u64, BTreeMap::<String, u64>::new());
+    let mut redaction = None;
     for line in reader.lines() {
         match line {
+            Line::Header(header) => redaction = Some(*header.redaction),
             Line::Exchange(exchange) => {
                 read += 1;
                 exchanges.extend(range.contains(exchange.received_at).then_some(*exchange));
@@ -59,5 +69,5 @@ pub(crate) async fn exchanges(
             damage.lines
         ));
     }
-    exchanges
+    Read { redaction, exchanges }
 }

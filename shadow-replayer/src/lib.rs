@@ -8,6 +8,7 @@
 //! Invariants:
 //! - the candidate is the only address that a run connects to; the stub has no client;
 //! - an upstream call is answered by an identical recording or not at all, and then its exchange is unverified;
+//! - what the candidate says is redacted by the rules of the recording before it is matched, compared or written;
 //! - every recorded exchange of the range has exactly one line in table `exchange`;
 //! - plan, matching, pairing and comparison are pure: the same recording, answers and mapping give the same journal.
 
@@ -24,6 +25,7 @@ pub mod config;
 pub mod run;
 pub mod plan;
 mod production;
+pub mod redaction;
 mod frozen;
 pub mod client;
 pub mod stub;
@@ -121,6 +123,7 @@ pub async fn run(
     let runs = RunStore::open(&config.replay.database).await?;
     let (found, mut run) = planned(config, request, range, progress).await?;
     production::refuse(config, &request.candidate, &found).await?;
+    redaction::check(config, &found, &run.evidence).await?;
     let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
     runs.insert(&run, &config.mapping_sha256, &shards).await?;
     let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();
@@ -201,8 +204,8 @@ pub async fn recorded(
     let found = find(config, range, clock::now()).await?;
     let mut evidence = plan::examine(&found, range);
     for segment in &evidence.segments {
-        let exchanges = frozen::exchanges(config, segment, range, &mut evidence.gaps).await;
-        exchanges.iter().for_each(&mut each);
+        let read = frozen::exchanges(config, segment, range, &mut evidence.gaps).await;
+        read.exchanges.iter().for_each(&mut each);
     }
     Ok(evidence)
 }
@@ -288,9 +291,13 @@ async fn ambient_calls(
     for manifest in touching {
         // A segment that cannot be read is reported where its exchanges are read.
         let Ok(bytes) = config.store.get(&manifest.segment).await else { continue };
+        // Neither can one whose rules of redaction are not known: its calls would be compared with what nobody redacted.
+        let mut redactor = None;
         for line in Reader::new(&bytes).lines() {
-            if let Line::Ambient(ambient) = line {
-                calls.add(*ambient);
+            match (line, &redactor) {
+                (Line::Header(header), _) => redactor = config.redactors.of(&header.redaction).ok(),
+                (Line::Ambient(ambient), Some(redactor)) => calls.add(*ambient, redactor),
+                _ => {}
             }
         }
     }

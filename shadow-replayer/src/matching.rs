@@ -181,6 +181,7 @@ mod tests {
             headers: vec![("X-Tenant".into(), "a".into())],
             body: Body::of_text(body),
             trailers: vec![],
+            principal: None,
         }
     }
 

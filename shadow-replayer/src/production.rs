@@ -60,7 +60,7 @@ fn newest_per_instance(found: &Found) -> impl Iterator<Item = &Manifest> {
 }
 
 /// Reads the header of a segment, where it can be read; where not, the replay reports the segment as a loss.
-async fn header(config: &Config, manifest: &Manifest) -> Option<Header> {
+pub(crate) async fn header(config: &Config, manifest: &Manifest) -> Option<Header> {
     let bytes = config.store.get(&manifest.segment).await.ok()?;
     let lines = Reader::<Line>::new(&bytes).next_frame()?;
     lines

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::exchange::{End, Exchange, Omission, Request, Response, UpstreamCall};
+use shadow_recorder::redact::Redactor;
 use shadow_recorder::{body, redact, trace_context};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -80,6 +81,7 @@ struct Open {
     trace_id: String,
     received_at: Timestamp,
     began: Instant,
+    redactor: Arc<Redactor>,
     recorded: Vec<UpstreamCall>,
     used: Vec<bool>,
     seen: Seen,
@@ -120,13 +122,14 @@ impl Stub {
         Ok(stub)
     }
 
-    /// Opens an exchange: its recorded calls are answered until it is closed.
-    pub fn open(&self, exchange: &Exchange, trace_id: &str) {
+    /// Opens an exchange, recorded under these rules: its recorded calls are answered until it is closed.
+    pub fn open(&self, exchange: &Exchange, trace_id: &str, redactor: &Arc<Redactor>) {
         let began = Instant::now();
         let open = Open {
             trace_id: trace_id.into(),
             received_at: exchange.received_at,
             began,
+            redactor: Arc::clone(redactor),
             used: vec![false; exchange.upstream.len()],
             recorded: exchange.upstream.clone(),
             seen: Seen::default(),
@@ -245,18 +248,19 @@ impl State {
             headers: redact::recorded(&head.headers),
             body,
             trailers,
+            principal: None,
         };
-        let answer = self.look_up(upstream, &carried, call);
+        let answer = self.look_up(upstream, &carried, &call);
         self.changed.notify_waiters();
         answer
     }
 
-    /// Answers a call from its exchange, else from the ambient calls, else as a miss.
+    /// Answers a call, as the candidate made it, from its exchange, else from the ambient calls, else as a miss.
     fn look_up(
         &self,
         upstream: &Upstream,
         carried: &trace_context::Carried,
-        call: Request,
+        given: &Request,
     ) -> Answer {
         let mut open = self.locked();
         let Some(exchange) = self.attribute(&mut open, carried) else {
@@ -269,9 +273,10 @@ impl State {
             }
             let latest_us = self.latest_us.load(Ordering::Relaxed);
             let latest = Timestamp::from_microsecond(latest_us).unwrap_or(Timestamp::MIN);
-            let ambient = self.ambient.find(upstream, &call, latest);
-            return ambient.map_or_else(|| doubtful(&mut open, upstream, &call), recorded_answer);
+            let ambient = self.ambient.find(upstream, given, latest);
+            return ambient.map_or_else(|| doubtful(&mut open, upstream, given), recorded_answer);
         };
+        let call = exchange.redacted(upstream, given);
         match matching::find(upstream, &exchange.recorded, &exchange.used, &call) {
             Ok(at) => {
                 exchange.used[at] = true;
@@ -292,7 +297,7 @@ impl State {
                 });
                 answer
             }
-            Err(miss) => match self.ambient.find(upstream, &call, exchange.received_at) {
+            Err(miss) => match self.ambient.find(upstream, given, exchange.received_at) {
                 Some(ambient) => recorded_answer(ambient),
                 None => missed(exchange, miss),
             },
@@ -316,21 +321,31 @@ impl State {
     }
 }
 
+impl Open {
+    /// Returns a call as it would have been recorded with the exchange.
+    fn redacted(&self, upstream: &Upstream, call: &Request) -> Request {
+        let mut call = call.clone();
+        self.redactor.request(Some(&upstream.name), &mut call);
+        call
+    }
+}
+
 /// A call that no exchange certainly made spoils all that are open: any of them may have needed it.
 fn doubtful(open: &mut HashMap<String, Open>, upstream: &Upstream, call: &Request) -> Answer {
-    let miss = Miss {
-        upstream: upstream.name.clone(),
-        call: format!("{} {}", call.method, call.target),
-        nearest: None,
-        differs: format!(
-            "the call carries no trace context of an exchange and {} are in flight; set [replay] in_flight = 1 for a service that propagates none",
-            open.len()
-        ),
-    };
+    let differs = format!(
+        "the call carries no trace context of an exchange and {} are in flight; set [replay] in_flight = 1 for a service that propagates none",
+        open.len()
+    );
     for exchange in open.values_mut() {
-        exchange.seen.misses.push(miss.clone());
+        let call = exchange.redacted(upstream, call);
+        exchange.seen.misses.push(Miss {
+            upstream: upstream.name.clone(),
+            call: format!("{} {}", call.method, call.target),
+            nearest: None,
+            differs: differs.clone(),
+        });
     }
-    error(StatusCode::BAD_GATEWAY, &miss.to_string())
+    error(StatusCode::BAD_GATEWAY, &differs)
 }
 
 fn missed(exchange: &mut Open, miss: Miss) -> Answer {

@@ -6,11 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::io::BufWriter;
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use shadow_recorder::digest::sha256;
 use shadow_recorder::exchange::Exchange;
+use shadow_recorder::redact::Redactor;
 use shadow_recorder::segment::{Reader, write_frame};
 use shadow_recorder::store::Store;
 
@@ -98,15 +100,21 @@ impl Worker<'_> {
         for frozen in
             self.run.evidence.segments.iter().filter(|frozen| shard.segments.contains(&frozen.key))
         {
-            let exchanges =
-                frozen::exchanges(self.config, frozen, range, &mut tally.losses).await.into_iter();
+            let read = frozen::exchanges(self.config, frozen, range, &mut tally.losses).await;
+            let redactor = match &read.redaction {
+                Some(rules) => self.config.redactors.of(rules),
+                None => {
+                    Err("the rules of redaction are unknown: the segment's header is lost".into())
+                }
+            };
+            let exchanges = read.exchanges.into_iter();
             // The same exchange can lie in two segments after a crash; it is compared once.
             let exchanges: Vec<Exchange> =
                 exchanges.filter(|exchange| seen.insert(exchange.id.0.clone())).collect();
             tally.recorded += exchanges.len() as u64;
             let answers = exchanges
                 .iter()
-                .map(async |exchange| (exchange, self.answer(exchange, &kept).await));
+                .map(async |exchange| (exchange, self.answer(exchange, &redactor, &kept).await));
             let mut answers = stream::iter(answers).buffered(self.config.replay.in_flight);
             while let Some((exchange, answer)) = answers.next().await {
                 out.write(&self.row(exchange, answer.as_ref()), answer, &mut tally)?;
@@ -137,22 +145,27 @@ impl Worker<'_> {
     }
 
     /// Returns the candidate's answer, or `None` for an exchange that is left out: of another production build.
-    async fn answer(&self, exchange: &Exchange, kept: &HashMap<String, Answer>) -> Option<Answer> {
+    async fn answer(
+        &self,
+        exchange: &Exchange,
+        redactor: &Result<Arc<Redactor>, String>,
+        kept: &HashMap<String, Answer>,
+    ) -> Option<Answer> {
         if self.run.evidence.primary_build.as_ref() != Some(&exchange.build) {
             return None;
         }
+        let not_sent =
+            |why: &str| Answer::not_sent(exchange.id.clone(), exchange.upstream.len(), why.into());
         let Answers::Live { candidate, stub } = &self.answers else {
-            let missing = || {
-                Answer::not_sent(
-                    exchange.id.clone(),
-                    exchange.upstream.len(),
-                    "no answer was kept".into(),
-                )
-            };
-            return Some(kept.get(&exchange.id.0).cloned().unwrap_or_else(missing));
+            let kept = kept.get(&exchange.id.0).cloned();
+            return Some(kept.unwrap_or_else(|| not_sent("no answer was kept")));
+        };
+        let redactor = match redactor {
+            Ok(redactor) => redactor,
+            Err(why) => return Some(not_sent(why)),
         };
         let trace_id = sha256(format!("{} {}", self.run.id, exchange.id))[..32].to_owned();
-        stub.open(exchange, &trace_id);
+        stub.open(exchange, &trace_id, redactor);
         let (sent, took) = candidate.send(exchange, &trace_id).await;
         let linger = if matches!(sent, Err(Failure::Harness(_))) {
             std::time::Duration::ZERO
@@ -161,7 +174,10 @@ impl Worker<'_> {
         };
         let seen = stub.close(exchange, linger).await;
         let (response, failure) = match sent {
-            Ok(response) => (Some(response), None),
+            Ok(mut response) => {
+                redactor.response(None, &exchange.request, &mut response);
+                (Some(response), None)
+            }
             Err(failure) => (None, Some(failure)),
         };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

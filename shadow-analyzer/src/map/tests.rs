@@ -68,6 +68,7 @@ fn exchange(method: &str, target: &str, answer: Option<(u16, &str)>) -> Exchange
             headers: Vec::new(),
             body: Body::default(),
             trailers: Vec::new(),
+            principal: None,
         },
         response: answer.map(|(status, body)| Response {
             status,

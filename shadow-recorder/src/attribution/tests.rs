@@ -66,7 +66,7 @@ impl Bench {
                     self.capture.settle(&[closed.sequence]);
                     let targets = closed.calls.into_iter().map(|call| {
                         let metrics = &self.capture.metrics;
-                        call.seen.unwrap().into_messages(&naming(), metrics).0.target
+                        call.seen.unwrap().into_messages(None, &naming(), metrics).0.target
                     });
                     exchanges.push(targets.collect());
                 }

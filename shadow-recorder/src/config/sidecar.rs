@@ -1,12 +1,15 @@
 //! All that a recorder runs by.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::egress::{Egress, egress};
 use super::recorder::{self, Recorder};
+use super::redaction::{Redaction, redaction, require_key};
 use super::upstream::{Upstream, upstreams};
 use super::{ConfigError, Document, Environment};
 use crate::ledger::{Mapping, config::mapping};
+use crate::redact::Redactor;
 use crate::store::Store;
 
 /// The checked configuration of a recorder.
@@ -26,6 +29,10 @@ pub struct Config {
     pub egress: Egress,
     /// How money is read; checked here, so that a mistake is found before a replay needs it.
     pub mapping: Mapping,
+    /// What is removed before anything is written.
+    pub redaction: Redaction,
+    /// The same, ready to be applied.
+    pub redactor: Arc<Redactor>,
 }
 
 impl Config {
@@ -39,6 +46,8 @@ impl Config {
         let upstreams = upstreams(&document);
         let egress = egress(&document, &upstreams);
         let mapping = mapping(&document, &upstreams);
+        let redaction = redaction(&document, &upstreams, &mapping);
+        require_key(&document, &redaction);
         check_business_keys(&document, sidecar.as_ref(), &upstreams);
         let reads = sidecar.as_ref().is_some_and(|sidecar| sidecar.sampling.needs_reading());
         if reads && mapping.rules.is_empty() {
@@ -58,6 +67,8 @@ impl Config {
             upstreams,
             egress,
             mapping,
+            redactor: redaction.redactor().ok_or_else(absent)?,
+            redaction,
         })
     }
 }

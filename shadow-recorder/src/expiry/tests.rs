@@ -5,7 +5,7 @@ use crate::catalog::manifests;
 use crate::hold::{Release, VERSION, place, release};
 use crate::manifest::SegmentKey;
 use crate::sampling::Sampling;
-use crate::segment::{Header, Redaction};
+use crate::segment::Header;
 use crate::totals::Totals;
 
 fn at(hours: i64) -> Timestamp {
@@ -28,7 +28,7 @@ async fn commit(store: &Store, sequence: u64, hour: i64) -> SegmentKey {
         service_address: String::new(),
         upstream_addresses: std::collections::BTreeMap::new(),
         sampling: Sampling::everything().rule(),
-        redaction: Redaction::default(),
+        redaction: Box::default(),
     };
     let mut totals = Totals::default();
     totals.add_exchange(at(hour).checked_add(SignedDuration::from_mins(30)).unwrap());

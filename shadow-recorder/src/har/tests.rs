@@ -13,6 +13,7 @@ fn exchange() -> Exchange {
         headers: fields(&[("Host", "books:8080"), ("Content-Type", "application/json")]),
         body: Body::of_text("{\"amount\": 1.10}"),
         trailers: Vec::new(),
+        principal: None,
     };
     let body = Body { omitted: Some(Omission::Binary), wire_bytes: 9, ..Body::default() };
     let headers = fields(&[("location", "/book/1")]);

@@ -148,7 +148,7 @@ fn outside_quotes(text: &str) -> impl Iterator<Item = char> {
 }
 
 /// Cuts a valid path into its segments: `$.a[*]..b` gives `.a`, `[*]`, `..b`.
-fn split(path: &str) -> Vec<&str> {
+pub(crate) fn split(path: &str) -> Vec<&str> {
     let mut starts = Vec::new();
     let (mut depth, mut quote, mut escaped) = (0_u32, None, false);
     let bytes = path.as_bytes();

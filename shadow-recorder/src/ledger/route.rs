@@ -46,13 +46,30 @@ impl Route {
                 return true;
             }
             let Some(part) = given.next() else { return false };
-            let any = segment == "*" || (segment.starts_with('{') && segment.ends_with('}'));
-            if !any && segment != part {
+            if !is_any(segment) && segment != part {
                 return false;
             }
         }
         given.next().is_none()
     }
+
+    /// Returns whether one request may be of both routes.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let one_method = self.method == "*" || other.method == "*" || self.method == other.method;
+        let (mut ours, mut theirs) = (self.segments.iter(), other.segments.iter());
+        one_method
+            && loop {
+                match (ours.next().map(|s| &**s), theirs.next().map(|s| &**s)) {
+                    (Some("**"), _) | (_, Some("**")) | (None, None) => break true,
+                    (Some(a), Some(b)) if a == b || is_any(a) || is_any(b) => {}
+                    _ => break false,
+                }
+            }
+    }
+}
+
+fn is_any(segment: &str) -> bool {
+    segment == "*" || (segment.starts_with('{') && segment.ends_with('}'))
 }
 
 impl fmt::Display for Route {
@@ -118,6 +135,21 @@ mod tests {
         }
         for route in ["", "POST", "post /x", "POST x", "POST /a/**/b"] {
             assert!(Route::parse(route).is_err(), "{route}");
+        }
+    }
+
+    #[test]
+    fn routes_overlap_where_one_request_is_of_both() {
+        for (one, other, expect) in [
+            ("POST /trips/*", "POST /trips/{id}", true),
+            ("POST /trips/7", "* /**", true),
+            ("POST /*/close", "* /trips/*", true),
+            ("POST /trips", "GET /trips", false),
+            ("POST /trips/*", "POST /trips", false),
+            ("POST /trips/*/a", "POST /trips/*/b", false),
+        ] {
+            let [a, b] = [one, other].map(|text| Route::parse(text).unwrap());
+            assert_eq!((a.overlaps(&b), b.overlaps(&a)), (expect, expect), "{one} {other}");
         }
     }
 

@@ -33,6 +33,7 @@ fn request(method: &str, target: &str, body: &str) -> Request {
         headers: vec![],
         body: Body::of_text(body),
         trailers: vec![],
+        principal: None,
     }
 }
 

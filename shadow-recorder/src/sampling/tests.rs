@@ -153,6 +153,7 @@ fn exchange(answer: Option<&str>) -> Exchange {
         headers: Vec::new(),
         body: Body::default(),
         trailers: Vec::new(),
+        principal: None,
     };
     let response = answer.map(|text| Response {
         status: 200,

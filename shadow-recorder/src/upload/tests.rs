@@ -4,7 +4,6 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
 use crate::sampling::Sampling;
-use crate::segment::Redaction;
 use crate::spool::Spool;
 
 fn header(service: &str, sequence: u64) -> Header {
@@ -21,7 +20,7 @@ fn header(service: &str, sequence: u64) -> Header {
         service_address: String::new(),
         upstream_addresses: std::collections::BTreeMap::new(),
         sampling: Sampling::everything().rule(),
-        redaction: Redaction::default(),
+        redaction: Box::default(),
     }
 }
 

@@ -3,7 +3,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::capture::tests::{LIMITS, after_linger, capture, closed, exchange};
 use crate::sampling::{ALL, Sampling};
-use crate::segment::{Reader, Redaction};
+use crate::segment::Reader;
 
 const PACE: Pace = Pace {
     fsync_interval: Duration::from_millis(10),
@@ -38,7 +38,7 @@ fn bench(pace: Pace) -> Bench {
         service_address: String::new(),
         upstream_addresses: BTreeMap::new(),
         sampling: Sampling::everything().rule(),
-        redaction: Redaction::default(),
+        redaction: Box::default(),
     };
     let naming = Naming::plain();
     let spool = Spool::new(folder.path().into(), "b".into(), String::new());

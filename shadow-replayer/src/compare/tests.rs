@@ -53,6 +53,7 @@ fn recorded(status: u16, body: &str) -> Exchange {
             headers: vec![],
             body: Body::default(),
             trailers: vec![],
+            principal: None,
         },
         response: Some(response(status, body)),
         end: End::Complete,
