@@ -176,6 +176,7 @@ fn request(method: &str, target: &str, host: &str, parent: &str, body: Option<St
         headers,
         body: Body::of_text(body.unwrap_or_default()),
         trailers: Vec::new(),
+        principal: None,
     }
 }
 
