@@ -95,7 +95,9 @@ fn malformed_http2<B>(request: &Request<B>, host: Option<&HeaderValue>) -> bool 
     let is_padded = |value: &HeaderValue| {
         is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
     };
-    differs
+    // What a request is for must be said (RFC 9113, section 8.3.1).
+    authority.is_none() && host.is_none()
+        || differs
         || authority.is_some_and(|authority| !is_host(authority))
         || uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https"))
         || request.headers().values().any(is_padded)
@@ -213,6 +215,13 @@ mod tests {
         check(Version::HTTP_10, &[], None);
         check(Version::HTTP_2, &[("host", "LEDGER")], None);
         check(Version::HTTP_2, &[("host", "other")], Some(400));
+        for (fields, expect) in [(&[][..], Some(StatusCode::BAD_REQUEST)), (&["ledger"], None)] {
+            let mut request = Request::get("/").version(Version::HTTP_2);
+            for host in fields {
+                request = request.header(HOST, *host);
+            }
+            assert_eq!(refusal(&request.body(()).unwrap(), false), expect, "{fields:?}");
+        }
     }
 
     #[test]
