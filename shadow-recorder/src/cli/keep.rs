@@ -56,7 +56,7 @@ fn summary(expired: &Expired, before: Timestamp, deleted: bool) -> String {
     let Expired { segments, bytes, exchanges, uncommitted, held, unknown } = expired;
     let went = if deleted { "removed" } else { "would be removed" };
     let mut text = format!(
-        "{segments} segments of before {before} {went}, with {exchanges} exchanges in {bytes} bytes; {uncommitted} of them were never committed\n{held} are kept by a hold, {} could not be judged and stay\n",
+        "{segments} segments from before {before} {went}, with {exchanges} exchanges in {bytes} bytes; {uncommitted} of them were never committed\n{held} are kept by a hold, {} could not be judged and stay\n",
         unknown.len()
     );
     if !deleted && *segments > 0 {
