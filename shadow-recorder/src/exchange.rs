@@ -268,8 +268,13 @@ impl Body {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// An exchange with this number.
+    pub(crate) fn exchange(sequence: u64) -> Exchange {
+        Exchange { sequence, ..serde_json::from_str(VERSION_1).unwrap() }
+    }
 
     /// What version 1 wrote before there were trailers and renderings. Never to be changed.
     const VERSION_1: &str = concat!(

@@ -3,7 +3,8 @@
 //! ```text
 //! segment   = frame*                      zstd frames, each complete in itself, each with a content checksum
 //! frame     = line*                       whole lines of JSON; one frame per fsync interval
-//! line      = {"header":{…}}              the first line: format, version, service, build, instance, rules in force
+//! line      = {"header":{…}}              format, version, service, build, instance, rules in force; alone in the first frame and,
+//!                                         so that no damage to one frame hides what the segment is, again in the second
 //!           | {"exchange":{…}}            one recorded exchange
 //!           | {"ambient":{…}}             an upstream call that belongs to no exchange
 //!           | {"accounting":{…}}          what happened since the line before it of its kind, per stratum
@@ -229,6 +230,15 @@ pub fn write_frame<L: Serialize>(out: &mut impl Write, lines: &[L]) -> io::Resul
     }
     out.write_all(&frame.finish()?)?;
     out.flush()
+}
+
+/// Returns what a segment begins with.
+pub(crate) fn opening(header: Header) -> io::Result<Vec<u8>> {
+    let line = [Line::Header(header)];
+    let mut frames = Vec::new();
+    write_frame(&mut frames, &line)?;
+    write_frame(&mut frames, &line)?;
+    Ok(frames)
 }
 
 /// A frame in memory, to which lines are added one by one.

@@ -17,7 +17,7 @@ use crate::census::Census;
 use crate::clock;
 use crate::record::caught;
 use crate::sampling::StratumId;
-use crate::segment::{self, Accounting, Calls, Header, Line};
+use crate::segment::{self, Accounting, Calls, Header};
 use crate::spool::{Spool, SpoolFile};
 use crate::totals::{Totals, spanning};
 use crate::upload::{Parcel, Sealed};
@@ -191,9 +191,8 @@ impl Writer {
         }
         let mut header = self.header.clone();
         header.opened_at = clock::now();
-        let mut frame = Vec::new();
-        segment::write_frame(&mut frame, &[Line::Header(header.clone())])?;
-        let file = self.spool.create(header.sequence, &frame)?;
+        let opening = segment::opening(header.clone())?;
+        let file = self.spool.create(header.sequence, &opening)?;
         self.capture.metrics.spool_bytes.inc_by(signed(file.bytes));
         self.header.sequence += 1;
         let totals = Totals::default();

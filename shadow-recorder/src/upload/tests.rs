@@ -183,3 +183,78 @@ async fn a_segment_whose_name_is_taken_replaces_nothing_and_is_set_aside() {
     assert_eq!(store.get(&segment).await.unwrap(), b"another sidecar's");
     assert!(spool.join("b-1.ndjson.zst.damaged").exists());
 }
+
+/// A spool file with six exchanges in three frames; returns where each frame ends.
+fn spooled() -> (Vec<u8>, Vec<usize>) {
+    let mut bytes = Vec::new();
+    let mut ends = Vec::new();
+    let header = [Line::Header(header("ledger", 7))];
+    let mut add = |lines: &[Line]| {
+        crate::segment::write_frame(&mut bytes, lines).unwrap();
+        ends.push(bytes.len());
+    };
+    add(&header);
+    add(&header);
+    for frame in 0_u64..3 {
+        let exchange = |place| {
+            let sequence = frame * 2 + place;
+            Line::Exchange(crate::exchange::tests::exchange(sequence).into())
+        };
+        add(&[exchange(1), exchange(2)]);
+    }
+    (bytes, ends)
+}
+
+/// Recovers what is left of a spool file; returns the numbers of its exchanges, each once, and whether damage was seen.
+fn recovered(bytes: Vec<u8>) -> (Vec<u64>, bool) {
+    let Some(content) = recover(bytes, true) else { return (Vec::new(), true) };
+    assert_eq!((content.manifest.sequence, content.manifest.torn), (7, true));
+    let sequences: Vec<u64> = Reader::<Line>::new(&content.bytes)
+        .lines()
+        .filter_map(|line| match line {
+            Line::Exchange(exchange) => Some(exchange.sequence),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(content.manifest.exchanges, sequences.len() as u64);
+    (sequences, content.damaged)
+}
+
+/// Returns the exchanges of the frames that no changed byte lies in.
+fn spared(ends: &[usize], changed: std::ops::Range<usize>) -> Vec<u64> {
+    let starts = [0].into_iter().chain(ends.iter().copied());
+    let whole = starts
+        .zip(ends)
+        .enumerate()
+        .skip(2)
+        .filter(|(_, (start, end))| **end <= changed.start || *start >= changed.end);
+    whole.flat_map(|(frame, _)| [frame as u64 * 2 - 3, frame as u64 * 2 - 2]).collect()
+}
+
+#[test]
+fn wherever_a_spool_file_is_flipped_or_torn_the_frames_that_were_not_hit_are_kept() {
+    let (whole, ends) = spooled();
+    assert_eq!(recovered(whole.clone()), ((1..=6).collect(), false));
+    for at in 0..whole.len() {
+        for bit in [0, 3, 7] {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << bit;
+            // A bit that means nothing may be flipped without damage.
+            let (kept, damaged) = recovered(flipped);
+            let expected = if damaged { spared(&ends, at..at + 1) } else { (1..=6).collect() };
+            assert_eq!(kept, expected, "bit {bit} of byte {at}");
+        }
+        // Cut off, as by a crash.
+        let (kept, _) = recovered(whole[..at].to_vec());
+        let expected = if at < ends[0] { vec![] } else { spared(&ends, at..whole.len()) };
+        assert_eq!(kept, expected, "cut at {at}");
+        // A block of zeros, as of a page that was never written.
+        let zeros = at..(at + 64).min(whole.len());
+        let mut zeroed = whole.clone();
+        zeroed[zeros.clone()].fill(0);
+        let (kept, damaged) = recovered(zeroed);
+        let both_headers = zeros.start < ends[0] && zeros.end > ends[0];
+        let expected = if both_headers { vec![] } else { spared(&ends, zeros) };
+        assert_eq!((kept, damaged), (expected, true), "zeros from {at}");
+    }
+}
