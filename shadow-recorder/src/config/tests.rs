@@ -397,3 +397,18 @@ fn the_environment_says_where_the_bucket_is() {
     let found = mistakes(&GOOD.replace("directory", "bucket"), wrong).join("\n");
     assert!(found.contains("`path_style` must be true or false"), "{found}");
 }
+
+#[test]
+fn an_upstream_is_known_by_the_name_that_a_host_field_gives_it() {
+    for (forward_to, expected) in [
+        ("http://FX.internal:80", "fx.internal"),
+        ("https://fx.internal:443", "fx.internal"),
+        ("https://fx.internal:80", "fx.internal:80"),
+        ("http://fx.internal:8080", "fx.internal:8080"),
+        ("http://fx.internal", "fx.internal"),
+    ] {
+        let text = format!("[[upstream]]\nname = \"fx\"\nforward_to = \"{forward_to}\"\n");
+        let document = Document::parse(Path::new("shadow.toml"), &text, |_| None).unwrap();
+        assert_eq!(upstream::upstreams(&document)[0].hosts, [expected], "{forward_to}");
+    }
+}

@@ -147,7 +147,7 @@ fn upstream(
     let forward_to = required_origin(table, "forward_to", Origin::parse_any);
     let hosts = match table.texts("hosts") {
         Some(hosts) => hosts.into_iter().filter_map(|host| checked_host(table, &host)).collect(),
-        None => forward_to.iter().map(|to| to.authority.as_str().to_ascii_lowercase()).collect(),
+        None => forward_to.iter().map(own_host).collect(),
     };
     let ca_file = table.text("ca_file").map(|path| table.document().resolve(&path.value));
     let sink = table.flag("sink").unwrap_or(false);
@@ -187,6 +187,13 @@ fn upstream(
         volatile,
         business_key,
     })
+}
+
+/// The name of an origin as a `Host` field has it, without a port that goes without saying.
+fn own_host(origin: &Origin) -> String {
+    let name = origin.authority.as_str().to_ascii_lowercase();
+    let plain = if origin.tls { ":443" } else { ":80" };
+    name.strip_suffix(plain).unwrap_or(&name).to_owned()
 }
 
 /// A name as a `Host` field has it, without a port that goes without saying.
