@@ -1,7 +1,7 @@
 //! The lines of the next frame, with what must be known of them if the frame cannot be written.
 //!
 //! Each is compressed as it comes. To compress a whole frame at its end kept the thread busy for 10 to 30 ms at a time, which on a
-//! pod of one core are missing to the requests: it was the 99th percentile of their times.
+//! pod of one core are missing to the requests.
 
 use std::collections::BTreeMap;
 use std::io;
