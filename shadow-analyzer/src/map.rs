@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use shadow_recorder::exchange::{End, Exchange, Request};
-use shadow_recorder::ledger::{Answered, Mapping, Reading, Transaction};
+use shadow_recorder::exchange::{Exchange, Request};
+use shadow_recorder::ledger::{Mapping, Reading, Transaction};
 
 use crate::totals::{Money, Place};
 
@@ -65,21 +65,11 @@ struct Example {
 impl Summary {
     /// Adds an exchange.
     pub fn add(&mut self, mapping: &Mapping, exchange: &Exchange) {
-        // As for a verdict, a part of an answer says nothing about money, even where it happens to parse.
-        let Some(response) = exchange.response.as_ref().filter(|_| exchange.end == End::Complete)
-        else {
+        let read = exchange.response.as_ref().zip(mapping.read_exchange(exchange));
+        let Some((response, reading)) = read else {
             self.route(mapping, &exchange.request).broken_off += 1;
             return;
         };
-        let calls: Vec<(&str, &Request)> =
-            exchange.upstream.iter().map(|call| (&*call.name, &call.request)).collect();
-        let answered = Answered {
-            request: &exchange.request,
-            status: response.status,
-            body: &response.body,
-            calls: &calls,
-        };
-        let reading = mapping.read(&answered);
         let route = self.route(mapping, &exchange.request);
         match reading {
             Reading::Booked(transactions) if transactions.iter().all(|t| t.entries.is_empty()) => {

@@ -14,9 +14,9 @@ use crate::account::Reason;
 use crate::business_key::BusinessKey;
 use crate::capture::Event;
 use crate::census::Census;
-use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, Request, Sample, UpstreamCall};
+use crate::exchange::{Ambient, Attribution, Exchange, ExchangeId, Sample, UpstreamCall};
 use crate::grpc::Descriptors;
-use crate::ledger::{Answered, Mapping, Reading};
+use crate::ledger::Mapping;
 use crate::metrics::Metrics;
 use crate::observation::{Seen, micros};
 use crate::redact::Redactor;
@@ -164,7 +164,8 @@ pub(crate) fn line(
             let (received_at, calls) = (closed.received_at, closed.calls.len() as u64);
             let mut exchange =
                 exchange(*closed, naming, metrics).ok_or(Left::Lost(Reason::Panic))?;
-            let reading = naming.mapping.as_ref().and_then(|mapping| read(mapping, &exchange));
+            let reading =
+                naming.mapping.as_ref().and_then(|mapping| mapping.read_exchange(&exchange));
             if let Some(census) = census {
                 census.read(reading.as_ref());
             }
@@ -189,15 +190,6 @@ pub(crate) fn line(
         return Err(Left::Lost(Reason::LineBytesMax));
     }
     Ok(of)
-}
-
-/// Reads what an exchange booked; `None` where it was never answered.
-fn read(mapping: &Mapping, exchange: &Exchange) -> Option<Reading> {
-    let response = exchange.response.as_ref()?;
-    let calls = exchange.upstream.iter().map(|call| (&*call.name, &call.request));
-    let calls: Vec<(&str, &Request)> = calls.collect();
-    let (request, body) = (&exchange.request, &response.body);
-    Some(mapping.read(&Answered { request, status: response.status, body, calls: &calls }))
 }
 
 /// Its sample is decided on after it.

@@ -3,14 +3,13 @@
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::manifest::{FORMAT, Manifest, SegmentKey, hour_prefix};
-use crate::segment::VERSION;
+use crate::manifest::{Manifest, SegmentKey, hour_prefix};
 use crate::store::{Store, StoreError};
 
 /// A segment lies in the hour of its first exchange; no segment spans more than this, whatever `segment_span_max` says.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
-/// Manifests that are read at once.
-const READ_AT_ONCE: usize = 16;
+/// Manifests that are read at once: a bucket answers each after some milliseconds.
+pub const READ_AT_ONCE: usize = 16;
 
 /// A time range, half-open; an end that is absent is open.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,14 +100,7 @@ pub async fn entries(store: &Store, hour: &str) -> Result<Vec<Entry>, StoreError
 pub async fn manifest(store: &Store, key: &SegmentKey) -> Result<Read, StoreError> {
     let key = key.manifest();
     let bytes = store.get(&key).await?;
-    let what = match serde_json::from_slice::<Manifest>(&bytes) {
-        Ok(manifest) if manifest.format == FORMAT && manifest.version <= VERSION => {
-            return Ok(Ok(manifest));
-        }
-        Ok(manifest) => format!("it is of format {} {}", manifest.format, manifest.version),
-        Err(error) => error.to_string(),
-    };
-    Ok(Err(Unreadable { key, what }))
+    Ok(Manifest::parse(&bytes).map_err(|what| Unreadable { key, what }))
 }
 
 /// Reads the manifests whose segments have exchanges in the range, and those of empty segments in it, in order.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::amount::Amount;
-use crate::exchange::{Body, Request};
+use crate::exchange::{Body, End, Exchange, Request};
 
 pub mod config;
 mod field;
@@ -140,6 +140,16 @@ pub enum Reading {
 }
 
 impl Mapping {
+    /// Reads what production booked in an exchange; `None` where its answer did not pass to its end: a part of one says nothing about
+    /// money, even where it happens to parse.
+    pub fn read_exchange(&self, exchange: &Exchange) -> Option<Reading> {
+        let response = exchange.response.as_ref().filter(|_| exchange.end == End::Complete)?;
+        let calls = exchange.upstream.iter().map(|call| (&*call.name, &call.request));
+        let calls: Vec<(&str, &Request)> = calls.collect();
+        let (request, body) = (&exchange.request, &response.body);
+        Some(self.read(&Answered { request, status: response.status, body, calls: &calls }))
+    }
+
     /// Reads what an answer booked: from the answer by the first rule for it, and from the sinks by every rule for them.
     pub fn read(&self, answered: &Answered<'_>) -> Reading {
         let method = &*answered.request.method;

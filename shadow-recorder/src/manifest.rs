@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::census::Census;
-use crate::segment::{Calls, Tally};
+use crate::segment::{Calls, Tally, VERSION};
 
 /// The name in a manifest.
 pub const FORMAT: &str = "shadow-manifest";
@@ -71,6 +71,21 @@ pub struct Manifest {
     /// Money of all observed exchanges; absent without `census = true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub census: Option<Census>,
+}
+
+impl Manifest {
+    /// Reads a manifest; the error says what is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        match serde_json::from_slice::<Self>(bytes) {
+            Ok(manifest) if manifest.format == FORMAT && manifest.version <= VERSION => {
+                Ok(manifest)
+            }
+            Ok(manifest) => {
+                Err(format!("it is of format {} {}", manifest.format, manifest.version))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 /// Names a segment within the store.

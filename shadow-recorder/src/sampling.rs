@@ -262,11 +262,8 @@ impl Sampling {
 
     /// Returns the names of all strata, each at the place that its id says.
     pub(crate) fn names(&self) -> Vec<String> {
-        if self.strata.is_empty() {
-            return vec![ALL.into()];
-        }
-        let configured = self.strata.iter().map(|stratum| stratum.name.clone());
-        configured.chain([REST.to_owned(), UNDECIDED.to_owned()]).collect()
+        let ids = StratumId::all().take_while(|id| *id <= self.undecided());
+        ids.map(|id| self.name(id).to_owned()).collect()
     }
 
     fn name(&self, id: StratumId) -> &str {

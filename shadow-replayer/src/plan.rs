@@ -7,14 +7,11 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use shadow_recorder::manifest::{FORMAT, MANIFEST_SUFFIX, Manifest, hour_prefix};
-use shadow_recorder::segment::VERSION;
+use shadow_recorder::catalog::READ_AT_ONCE;
+use shadow_recorder::manifest::{MANIFEST_SUFFIX, Manifest, hour_prefix};
 use shadow_recorder::store::{Store, StoreError};
 
 use crate::run::{Evidence, FrozenSegment};
-
-/// Manifests that are read at once: a bucket answers each after some milliseconds.
-const READ_AT_ONCE: usize = 16;
 
 /// A half-open range of time, in UTC, on `received_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +65,9 @@ pub async fn find(
         let read = stream::iter(keys).map(async |key| (store.get(&key).await, key));
         let mut read = read.buffered(READ_AT_ONCE);
         while let Some((bytes, key)) = read.next().await {
-            match serde_json::from_slice::<Manifest>(&bytes?) {
-                Ok(manifest) if manifest.format == FORMAT && manifest.version <= VERSION => {
-                    found.manifests.push(manifest);
-                }
-                Ok(manifest) => found
-                    .unreadable
-                    .push(format!("{key} is of format {} {}", manifest.format, manifest.version)),
-                Err(error) => found.unreadable.push(format!("{key} cannot be read: {error}")),
+            match Manifest::parse(&bytes?) {
+                Ok(manifest) => found.manifests.push(manifest),
+                Err(what) => found.unreadable.push(format!("{key} cannot be read: {what}")),
             }
         }
         let Ok(next) = at.checked_add(hour) else { break };

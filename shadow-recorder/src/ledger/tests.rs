@@ -273,3 +273,15 @@ fn a_line_without_any_money_is_unparseable() {
     assert!(reason(read(&mantissa, 200, &answer(r#","m":100"#))).contains("one is absent"));
     assert!(reason(read(&mantissa, 200, &answer(""))).contains("optional and absent"));
 }
+
+#[test]
+fn a_part_of_an_answer_says_nothing_about_money() {
+    use crate::exchange::{End, tests::exchange};
+    let mapping = Mapping { rules: Vec::new(), sinks: BTreeSet::new() };
+    let complete = exchange(1);
+    assert!(mapping.read_exchange(&complete).is_some());
+    for end in [End::ClientAborted, End::UpstreamFailed, End::Truncated] {
+        assert_eq!(mapping.read_exchange(&Exchange { end, ..complete.clone() }), None);
+    }
+    assert_eq!(mapping.read_exchange(&Exchange { response: None, ..complete }), None);
+}

@@ -1,5 +1,6 @@
 use super::*;
-use shadow_recorder::segment::{Calls, Tally};
+use shadow_recorder::manifest::FORMAT;
+use shadow_recorder::segment::{Calls, Tally, VERSION};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + second).unwrap()
