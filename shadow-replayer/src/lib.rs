@@ -36,18 +36,23 @@ pub mod compare;
 pub mod pairing;
 pub mod journal;
 pub mod store;
+mod drive;
+mod output;
+mod attempt;
 mod worker;
 pub mod progress;
 pub mod cli;
 
 use ambient::{AmbientCalls, signed};
+use attempt::Answers;
 use client::Candidate;
 use config::Config;
+use drive::Driver;
 use plan::{Found, Range};
 use run::{Event, Run, RunId, State, Tally};
 use store::{RunStore, without_credentials};
 use stub::Stub;
-use worker::{Answers, Worker};
+use worker::Worker;
 
 /// What is to be replayed.
 #[derive(Clone, Debug)]
@@ -155,7 +160,7 @@ pub async fn run(
         replay.body_bytes_max,
     );
     runs.advance(&mut run, Event::Start, clock::now(), None).await?;
-    let answers = Answers::Live { candidate: Box::new(candidate), stub };
+    let answers = Answers::Live(Box::new(Driver { candidate, stub, linger: replay.linger }));
     let worker = Worker { config, runs: &runs, run: &run, revision: 1, answers, progress };
     let counted = worker.work().await;
     worker.stop().await;

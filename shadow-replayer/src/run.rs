@@ -7,13 +7,15 @@
 //!    └───────────────────┴──── fail ───► failed       (nothing certifies a failed run)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shadow_recorder::segment::Calls;
+
+use crate::journal::Outcome;
 
 /// Names a run and everything derived from it: a `UUIDv7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -182,6 +184,9 @@ pub struct Tally {
     pub unverified: u64,
     /// Why segments of the shard are not wholly evidence. Empty: all of it was read.
     pub losses: Vec<String>,
+    /// Why what was compared does not carry a judgement, such as a claim that a test did not bear out. Empty: nothing is in doubt.
+    #[serde(default)]
+    pub doubts: BTreeSet<String>,
 }
 
 impl Tally {
@@ -194,6 +199,18 @@ impl Tally {
         self.errored += other.errored;
         self.unverified += other.unverified;
         self.losses.extend(other.losses.iter().cloned());
+        self.doubts.extend(other.doubts.iter().cloned());
+    }
+
+    /// Counts an exchange that is done.
+    pub fn count(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Matched => &mut self.matched,
+            Outcome::Different => &mut self.different,
+            Outcome::Filtered => &mut self.filtered,
+            Outcome::Errored => &mut self.errored,
+            Outcome::Unverified => &mut self.unverified,
+        } += 1;
     }
 
     /// Returns whether every recorded exchange ended in exactly one outcome.

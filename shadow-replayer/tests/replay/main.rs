@@ -1,0 +1,8 @@
+//! The replayer's program, run as its users run it, against recordings that the tests write and candidates that they play.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod candidate;
+mod recording;
+mod world;
+
+mod run;
