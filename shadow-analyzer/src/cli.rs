@@ -13,7 +13,7 @@ use shadow_recorder::config::{self, ConfigError, Document};
 use shadow_replayer::cli::{INTERNAL, USAGE};
 use shadow_replayer::plan::Range;
 use shadow_replayer::progress::Printer;
-use shadow_replayer::run::RunId;
+use shadow_replayer::run::{RunId, Settings};
 use shadow_replayer::{RunError, RunRequest};
 
 use crate::certify::{CertifyError, Subject, certify};
@@ -92,7 +92,13 @@ impl Certify {
             (Some(run), ..) => Ok(Subject::Run(run)),
             (None, Some(candidate), Some(build), Some(from), Some(to)) => {
                 let Range { from, to } = range(from, to)?;
-                Ok(Subject::Candidate(RunRequest { candidate, build, from, to }))
+                Ok(Subject::Candidate(RunRequest {
+                    candidate,
+                    build,
+                    from,
+                    to,
+                    settings: Settings::default(),
+                }))
             }
             _ => Err(Usage("give --run, or --candidate with --build, --from and --to".into())),
         }

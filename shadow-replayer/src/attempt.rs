@@ -91,22 +91,29 @@ impl Attempt<'_> {
         let mapping = &self.config.mapping;
         match answer {
             Some(answer) => compare::compare(exchange, answer, mapping),
-            None => compare::filtered(
-                exchange,
-                mapping,
-                format!("recorded from build {}", exchange.build),
-            ),
+            None => {
+                compare::filtered(exchange, mapping, self.left_out(exchange).unwrap_or_default())
+            }
         }
     }
 
-    /// Returns the candidate's answer, or `None` for an exchange that is left out: of another production build.
+    /// Returns why an exchange is not replayed, if it is not.
+    fn left_out(&self, exchange: &Exchange) -> Option<String> {
+        if self.run.evidence.primary_build.as_ref() != Some(&exchange.build) {
+            return Some(format!("recorded from build {}", exchange.build));
+        }
+        let only = &self.run.settings.only;
+        (!only.is_empty() && !only.contains(&exchange.id.0)).then(|| "not asked for".into())
+    }
+
+    /// Returns the candidate's answer, or `None` for an exchange that is left out.
     async fn answer(
         &self,
         exchange: &Exchange,
         redactor: &Result<Arc<Redactor>, String>,
         kept: &HashMap<String, Answer>,
     ) -> Option<Answer> {
-        if self.run.evidence.primary_build.as_ref() != Some(&exchange.build) {
+        if self.left_out(exchange).is_some() {
             return None;
         }
         let not_sent =

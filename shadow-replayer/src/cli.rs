@@ -11,7 +11,7 @@ use shadow_recorder::config::{self, ConfigError, Document};
 
 use crate::config::Config;
 use crate::progress::Printer;
-use crate::run::{Run, RunId, State};
+use crate::run::{Run, RunId, Settings, State};
 use crate::store::RunStore;
 use crate::{RunError, RunRequest};
 
@@ -66,7 +66,7 @@ pub struct Replay {
 impl From<Replay> for RunRequest {
     fn from(replay: Replay) -> Self {
         let Replay { candidate, build, from, to } = replay;
-        Self { candidate, build, from, to }
+        Self { candidate, build, from, to, settings: Settings::default() }
     }
 }
 

@@ -49,7 +49,7 @@ use client::Candidate;
 use config::Config;
 use drive::Driver;
 use plan::{Found, Range};
-use run::{Event, Run, RunId, State, Tally};
+use run::{Event, Run, RunId, Settings, State, Tally};
 use store::{RunStore, without_credentials};
 use stub::Stub;
 use worker::Worker;
@@ -65,6 +65,8 @@ pub struct RunRequest {
     pub from: Timestamp,
     /// The instant after the range.
     pub to: Timestamp,
+    /// What else is asked; it is kept with the run.
+    pub settings: Settings,
 }
 
 /// What a run tells while it works.
@@ -248,6 +250,7 @@ async fn planned(
                 created_at: now,
                 finished_at: None,
                 evidence,
+                settings: request.settings.clone(),
             };
             return Ok((found, run));
         }

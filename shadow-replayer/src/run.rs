@@ -137,6 +137,17 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
     /// What the plan froze and found.
     pub evidence: Evidence,
+    /// What was asked beside range and candidate.
+    pub settings: Settings,
+}
+
+/// What was asked of a run beside its range and candidate. It is kept with the run and binds every worker of it, whatever their own
+/// configuration says. A document that names what this version does not know is refused: it would replay something else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Replay only the exchanges with these ids; the others are filtered. Empty: all.
+    pub only: BTreeSet<String>,
 }
 
 /// What the plan froze and found in the range.

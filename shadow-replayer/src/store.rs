@@ -101,11 +101,10 @@ fn migrator() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![migration(
-        1,
-        "run",
-        include_str!("../../sql/run-store/0001_run.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        migration(1, "run", include_str!("../../sql/run-store/0001_run.sql")),
+        migration(2, "durable", include_str!("../../sql/run-store/0002_durable.sql")),
+    ])
 }
 
 type Result<T> = std::result::Result<T, RunStoreError>;
@@ -151,7 +150,7 @@ impl RunStore {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         sqlx::query(
             "insert into run (run_id, service, candidate_build, candidate_url, range_from_us, range_to_us, state, failure,
-             created_at_us, finished_at_us, evidence) values ($1, $2, $3, $4, $5, $6, $7, null, $8, null, $9)",
+             created_at_us, finished_at_us, evidence, settings) values ($1, $2, $3, $4, $5, $6, $7, null, $8, null, $9, $10)",
         )
         .bind(run.id.as_str())
         .bind(&run.service)
@@ -162,6 +161,7 @@ impl RunStore {
         .bind(run.state.word())
         .bind(run.created_at.as_microsecond())
         .bind(evidence)
+        .bind(document("settings", &run.settings)?)
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
@@ -201,7 +201,7 @@ impl RunStore {
         let failed = |error| RunStoreError::Statement("read the run", error);
         let row = sqlx::query(
             "select run_id, service, candidate_build, candidate_url, range_from_us, range_to_us, state, failure,
-             created_at_us, finished_at_us, evidence from run where run_id = $1",
+             created_at_us, finished_at_us, evidence, settings from run where run_id = $1",
         )
         .bind(id.as_str())
         .fetch_optional(&self.pool)
@@ -374,7 +374,7 @@ async fn insert_revision(
         .await?;
     for (number, segments) in (0_i64..).zip(shards) {
         sqlx::query(
-            "insert into shard (run_id, revision, shard, segments, state, lease_epoch) values ($1, $2, $3, $4, 'ready', 0)",
+            "insert into shard (run_id, revision, shard, segments, state, lease_epoch, heartbeat) values ($1, $2, $3, $4, 'ready', 0, 0)",
         )
         .bind(id.as_str())
         .bind(i64::from(revision))

@@ -34,6 +34,7 @@ pub(super) fn read_run(row: &AnyRow) -> Result<Run> {
         created_at: time(us("created_at_us")?)?,
         finished_at: finished_at.map(time).transpose()?,
         evidence: parse("evidence", &text("evidence")?)?,
+        settings: parse("settings", &text("settings")?)?,
     })
 }
 

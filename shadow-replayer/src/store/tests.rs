@@ -1,5 +1,5 @@
 use super::*;
-use crate::run::Evidence;
+use crate::run::{Evidence, Settings};
 
 fn at(us: i64) -> Timestamp {
     Timestamp::from_microsecond(us).unwrap()
@@ -22,6 +22,7 @@ fn run() -> Run {
             gaps: vec!["a gap".into()],
             ..Evidence::default()
         },
+        settings: Settings { only: ["e1".to_owned()].into() },
     }
 }
 
