@@ -1,56 +1,69 @@
 //! Sends one recorded request to the candidate, and to nothing else: no redirect is followed, no proxy is asked.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Uri;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Parts, Scheme};
+use http::header::HeaderMap;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
-use shadow_recorder::config::upstream::Origin;
-use shadow_recorder::exchange::{Body, Exchange, Omission, Request, Response};
+use shadow_recorder::exchange::{Exchange, Omission, Response};
 use shadow_recorder::{body, redact};
+use tower::Service;
 
 use crate::answer::Failure;
+use crate::config::candidate::CandidateRules;
+use crate::request::Maker;
 use crate::run::RunId;
+use crate::target::Target;
 
 /// A client of one candidate.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    client: Client<HttpConnector, Full<Bytes>>,
-    origin: Origin,
-    run: RunId,
+    client: Client<HttpConnector<Pinned>, Full<Bytes>>,
+    maker: Maker,
     timeout: Duration,
     body_bytes_max: usize,
 }
 
-/// Fields that are not sent as recorded: they describe the transfer of the recorded bytes, ask for an answer that depends on what
-/// the client had before, or are the replay's own.
-const NOT_SENT: [&str; 12] = [
-    "content-length",
-    "content-encoding",
-    "transfer-encoding",
-    "connection",
-    "expect",
-    "if-match",
-    "if-none-match",
-    "if-modified-since",
-    "if-unmodified-since",
-    "if-range",
-    "traceparent",
-    "tracestate",
-];
+/// Resolves every name to what was checked.
+#[derive(Clone, Debug)]
+struct Pinned(Vec<SocketAddr>);
+
+impl Service<Name> for Pinned {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
+}
 
 impl Candidate {
     /// Makes a client; nothing is connected yet.
-    pub fn new(origin: Origin, run: RunId, timeout: Duration, body_bytes_max: usize) -> Self {
-        let mut connector = HttpConnector::new();
+    pub fn new(
+        target: Target,
+        rules: CandidateRules,
+        run: RunId,
+        timeout: Duration,
+        body_bytes_max: usize,
+    ) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(Pinned(target.addresses));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).set_host(false).build(connector);
-        Self { client, origin, run, timeout, body_bytes_max }
+        let maker = Maker { origin: target.origin, run, rules };
+        Self { client, maker, timeout, body_bytes_max }
     }
 
     /// Sends the request of an exchange; returns the answer, or whose fault it is that there is none, and the time it took.
@@ -59,7 +72,7 @@ impl Candidate {
         exchange: &Exchange,
         trace_id: &str,
     ) -> (Result<Response, Failure>, Duration) {
-        let request = match self.request(exchange, trace_id) {
+        let request = match self.maker.request(exchange, trace_id) {
             Ok(request) => request,
             Err(why) => return (Err(Failure::Harness(why)), Duration::ZERO),
         };
@@ -100,75 +113,6 @@ impl Candidate {
             trailers,
         })
     }
-
-    fn request(
-        &self,
-        exchange: &Exchange,
-        trace_id: &str,
-    ) -> Result<http::Request<Full<Bytes>>, String> {
-        let recorded = &exchange.request;
-        let body = content(&recorded.body)
-            .map_err(|why| format!("the request's body was not recorded ({why:?})"))?;
-        let mut request = http::Request::new(Full::new(body));
-        *request.uri_mut() = self.uri(&recorded.target)?;
-        *request.method_mut() = recorded
-            .method
-            .parse()
-            .map_err(|_| format!("the method {} cannot be sent", recorded.method))?;
-        *request.headers_mut() = headers(recorded)?;
-        let headers = request.headers_mut();
-        let mut set = |name: &'static str, value: String| -> Result<(), String> {
-            let value = HeaderValue::from_str(&value)
-                .map_err(|_| format!("the field {name} cannot be sent"))?;
-            headers.insert(HeaderName::from_static(name), value);
-            Ok(())
-        };
-        set("traceparent", format!("00-{trace_id}-{}-01", &trace_id[..16]))?;
-        set("tracestate", format!("shadow={}", exchange.id))?;
-        // Beside what production's request carried: the candidate is asked what production was asked.
-        let baggage = HeaderValue::from_str(&format!("shadow.run_id={}", self.run));
-        headers.append("baggage", baggage.map_err(|_| "the field baggage cannot be sent")?);
-        Ok(request)
-    }
-
-    /// Returns the target at the candidate. It is put together from parts, so that no recorded target can name another host.
-    fn uri(&self, target: &str) -> Result<Uri, String> {
-        let cannot = || format!("the target {target} cannot be sent");
-        let mut parts = Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.origin.authority.clone());
-        parts.path_and_query = Some(target.parse().map_err(|_| cannot())?);
-        let uri = Uri::from_parts(parts).map_err(|_| cannot())?;
-        // `*` and the like have no form in which they are sent to a server.
-        if uri.path().starts_with('/') { Ok(uri) } else { Err(cannot()) }
-    }
-}
-
-fn headers(recorded: &Request) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &recorded.headers {
-        if NOT_SENT.contains(&&*name.to_ascii_lowercase()) {
-            continue;
-        }
-        let cannot = || format!("the recorded field {name} cannot be sent");
-        let bytes: Vec<u8> = value
-            .chars()
-            .map(|c| u8::try_from(c).map_err(|_| cannot()))
-            .collect::<Result<_, _>>()?;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| cannot())?;
-        headers.append(name, HeaderValue::from_bytes(&bytes).map_err(|_| cannot())?);
-    }
-    Ok(headers)
-}
-
-/// Returns the bytes of a recorded body; one that was omitted cannot be sent, nor a text that stands for gRPC messages.
-pub(crate) fn content(body: &Body) -> Result<Bytes, Omission> {
-    match (&body.text, body.omitted) {
-        (_, Some(why)) => Err(why),
-        (Some(_), None) if body.rendering.is_some() => Err(Omission::Grpc),
-        (Some(text), None) => Ok(Bytes::from(text.clone())),
-        (None, None) => Ok(Bytes::new()),
-    }
 }
 
 /// Returns the content codings of a message, joined as one field.
@@ -191,19 +135,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_recorded_target_leads_to_another_host() {
-        let origin = Origin::parse("http://127.0.0.1:9000").unwrap();
-        let candidate = Candidate::new(origin, RunId::fresh(), Duration::ZERO, 0);
-        assert_eq!(candidate.uri("/a?b=1").unwrap(), "http://127.0.0.1:9000/a?b=1");
-        for target in ["*", "@other/", ":80/", "", "other.example/x"] {
-            assert!(candidate.uri(target).is_err(), "{target} gave {:?}", candidate.uri(target));
-        }
-    }
 }

@@ -15,6 +15,10 @@ use shadow_recorder::store::Store;
 
 use crate::redaction::Redactors;
 
+pub mod candidate;
+
+use candidate::CandidateRules;
+
 /// What a replay is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -55,9 +59,11 @@ pub struct Replay {
     pub body_bytes_max: usize,
     /// Segments of one shard.
     pub shard_segments_max: usize,
+    /// Where the candidate may be, and what it is sent beside what was recorded.
+    pub candidate: CandidateRules,
 }
 
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 12] = [
     "database",
     "in_flight",
     "timeout",
@@ -68,6 +74,8 @@ const KNOWN: [&str; 10] = [
     "body_bytes_max",
     "shard_segments_max",
     "stub",
+    "allow",
+    "candidate",
 ];
 
 impl Config {
@@ -134,6 +142,7 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         lookback: table.duration("lookback").unwrap_or(seconds(3_600)),
         body_bytes_max: number(table, "body_bytes_max", 1 << 20),
         shard_segments_max: number(table, "shard_segments_max", 16),
+        candidate: candidate::take(table),
     }
 }
 

@@ -25,8 +25,11 @@ pub mod config;
 pub mod run;
 pub mod plan;
 mod production;
+pub mod allow;
+pub mod target;
 pub mod redaction;
 mod frozen;
+pub mod request;
 pub mod client;
 pub mod stub;
 pub mod matching;
@@ -52,6 +55,7 @@ use plan::{Found, Range};
 use run::{Event, Run, RunId, Settings, State, Tally};
 use store::{RunStore, without_credentials};
 use stub::Stub;
+use target::Target;
 use worker::Worker;
 
 /// What is to be replayed.
@@ -129,7 +133,7 @@ pub async fn run(
     let range = Range::new(request.from, request.to).map_err(RunError::Usage)?;
     let runs = RunStore::open(&config.replay.database).await?;
     let (found, mut run) = planned(config, request, range, progress).await?;
-    production::refuse(config, &request.candidate, &found).await?;
+    let target = production::checked(config, &request.candidate, &found).await?;
     redaction::check(config, &found, &run.evidence).await?;
     let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
     runs.insert(&run, &config.mapping_sha256, &shards).await?;
@@ -149,14 +153,15 @@ pub async fn run(
     let stub =
         Stub::start(&config.upstreams, ambient, alone, config.replay.body_bytes_max, range.from)
             .await?;
-    if let Err(failure) = reachable(&request.candidate, config.replay.candidate_wait).await {
+    if let Err(failure) = reachable(&target, config.replay.candidate_wait).await {
         stub.stop().await;
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
         return Ok(run);
     }
     let replay = &config.replay;
     let candidate = Candidate::new(
-        request.candidate.clone(),
+        target,
+        replay.candidate.clone(),
         run.id.clone(),
         replay.timeout,
         replay.body_bytes_max,
@@ -313,12 +318,11 @@ async fn ambient_calls(
 }
 
 /// Waits until the candidate accepts a connection.
-async fn reachable(candidate: &Origin, wait: Duration) -> Result<(), String> {
-    let (host, port) = candidate.host_port();
+async fn reachable(candidate: &Target, wait: Duration) -> Result<(), String> {
     let mut last = "no attempt was made".to_owned();
     let connected = tokio::time::timeout(wait, async {
         loop {
-            match TcpStream::connect((&*host, port)).await {
+            match TcpStream::connect(&*candidate.addresses).await {
                 Ok(_) => return,
                 Err(error) => last = error.to_string(),
             }
@@ -327,6 +331,8 @@ async fn reachable(candidate: &Origin, wait: Duration) -> Result<(), String> {
     })
     .await;
     connected.map_err(|_| {
-        format!("the candidate was never reachable at {candidate} within {wait:?} ({last}): start it, or check --candidate")
+        format!("the candidate was never reachable at {} within {wait:?} ({last}): start it, or check --candidate",
+            candidate.origin
+        )
     })
 }

@@ -6,16 +6,39 @@ use std::net::SocketAddr;
 use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::manifest::Manifest;
 use shadow_recorder::segment::{Header, Line, Reader};
-use tokio::net::lookup_host;
 
 use crate::RunError;
+use crate::allow::reached;
 use crate::config::Config;
 use crate::plan::Found;
+use crate::target::Target;
 
-/// Refuses a candidate that is an address of production: configured as an upstream, or written in the recordings' headers.
-pub(crate) async fn refuse(
+/// Returns the addresses of a candidate, all of which are allowed, and none of which is production's: configured as an upstream, or
+/// written in the recordings' headers.
+pub(crate) async fn checked(
     config: &Config,
     candidate: &Origin,
+    found: &Found,
+) -> Result<Target, RunError> {
+    let target = Target::resolve(candidate).await.map_err(|error| {
+        RunError::Usage(format!(
+            "--candidate {candidate}: its name is not known here ({error}): give its address"
+        ))
+    })?;
+    // That it is production is the graver mistake, and is said first.
+    refuse_production(config, &target, found).await?;
+    let (host, _) = candidate.host_port();
+    let Some(address) = config.replay.candidate.allow.forbidden(&host, &target.addresses) else {
+        return Ok(target);
+    };
+    Err(RunError::Usage(format!(
+        "--candidate {candidate} is at {address}, where a replay may not go: add it to [replay] allow, by its name or by its network"
+    )))
+}
+
+async fn refuse_production(
+    config: &Config,
+    target: &Target,
     found: &Found,
 ) -> Result<(), RunError> {
     let mut production: Vec<(String, String)> = Vec::new();
@@ -35,11 +58,14 @@ pub(crate) async fn refuse(
             recorded.chain(upstreams.map(|(name, address)| (format!("upstream {name}"), address)));
         production.extend(recorded.filter(|(_, address)| runs || !is_loopback(address)));
     }
-    let candidates = addresses(candidate.authority.as_str()).await;
+    let candidate = &target.origin;
+    let same =
+        |a: &SocketAddr, b: &SocketAddr| (reached(a.ip()), a.port()) == (reached(b.ip()), b.port());
     for (what, address) in production {
         let same_name = address.eq_ignore_ascii_case(candidate.authority.as_str());
-        if same_name || addresses(&address).await.iter().any(|address| candidates.contains(address))
-        {
+        let addresses = addresses(&address).await;
+        let same_address = addresses.iter().any(|a| target.addresses.iter().any(|b| same(a, b)));
+        if same_name || same_address {
             return Err(RunError::Usage(format!(
                 "--candidate {candidate} is {what} in production, and a replay books money: give the address of the release candidate"
             )));
@@ -71,8 +97,7 @@ pub(crate) async fn header(config: &Config, manifest: &Manifest) -> Option<Heade
 /// Returns every socket address of `HOST[:PORT]`; none where the name is not known here.
 async fn addresses(authority: &str) -> Vec<SocketAddr> {
     let Ok(origin) = Origin::parse(&format!("http://{authority}")) else { return Vec::new() };
-    let (host, port) = origin.host_port();
-    lookup_host((&*host, port)).await.map(Iterator::collect).unwrap_or_default()
+    Target::resolve(&origin).await.map(|target| target.addresses).unwrap_or_default()
 }
 
 fn is_loopback(authority: &str) -> bool {

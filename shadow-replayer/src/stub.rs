@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::ambient::AmbientCalls;
 use crate::client;
 use crate::matching::{self, Miss};
+use crate::request;
 
 /// The running stub.
 #[derive(Debug)]
@@ -359,7 +360,7 @@ fn recorded_answer(call: &UpstreamCall) -> Answer {
         Some(Response { status, headers, body, .. }) if call.end == End::Complete => {
             // A body that was not stored never comes here: it was made a miss, or not kept among the ambient calls.
             let mut answer =
-                http::Response::new(Full::new(client::content(body).unwrap_or_default()));
+                http::Response::new(Full::new(request::content(body).unwrap_or_default()));
             *answer.status_mut() = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY);
             let described =
                 ["content-length", "content-encoding", "transfer-encoding", "connection"];

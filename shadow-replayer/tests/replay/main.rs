@@ -6,3 +6,4 @@ mod recording;
 mod world;
 
 mod run;
+mod sent;
