@@ -90,7 +90,7 @@ impl Attempt<'_> {
     fn row(&self, exchange: &Exchange, answer: Option<&Answer>) -> ExchangeRow {
         let mapping = &self.config.mapping;
         match answer {
-            Some(answer) => compare::compare(exchange, answer, mapping),
+            Some(answer) => compare::compare(exchange, answer, mapping, &self.config.structure),
             None => {
                 compare::filtered(exchange, mapping, self.left_out(exchange).unwrap_or_default())
             }

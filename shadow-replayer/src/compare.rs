@@ -8,6 +8,7 @@ use shadow_recorder::ledger::{Answered, Mapping, Reading, Transaction};
 use crate::answer::{Answer, Failure};
 use crate::journal::{Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
 use crate::pairing;
+use crate::structure;
 
 /// What one exchange came to, before it is written.
 struct Result {
@@ -35,14 +36,27 @@ fn because(reason: impl Into<Cow<'static, str>>, detail: String) -> Why {
 }
 
 /// Returns the journal's row of an exchange that was replayed.
-pub fn compare(recorded: &Exchange, answer: &Answer, mapping: &Mapping) -> ExchangeRow {
+pub fn compare(
+    recorded: &Exchange,
+    answer: &Answer,
+    mapping: &Mapping,
+    rules: &structure::Rules,
+) -> ExchangeRow {
     let primary = read_primary(recorded, mapping);
     let result = match &primary {
         Err(why) => unverified(&[], why.clone()),
         Ok(transactions) => judge(recorded, answer, mapping, transactions),
     };
     let money_known = primary.is_ok();
-    row(recorded, Some(answer), mapping, money_known, result)
+    let structure = match (&answer.response, result.outcome) {
+        (Some(shadow), Outcome::Matched | Outcome::Different) => {
+            structure::compare(recorded, shadow, false, rules)
+        }
+        (Some(shadow), Outcome::Errored) => structure::compare(recorded, shadow, true, rules),
+        // What differs may be the replay's doing.
+        _ => Vec::new(),
+    };
+    ExchangeRow { structure, ..row(recorded, Some(answer), mapping, money_known, result) }
 }
 
 /// Returns the journal's row of an exchange that a filter left out, with its money.
@@ -248,6 +262,7 @@ fn row(
         stratum: recorded.sample.stratum.clone(),
         entries: result.entries,
         transactions: result.transactions,
+        structure: Vec::new(),
     }
 }
 

@@ -14,6 +14,9 @@ use shadow_recorder::ledger::config::mapping;
 use shadow_recorder::store::Store;
 
 use crate::redaction::Redactors;
+use crate::structure;
+
+mod noise;
 
 pub mod candidate;
 
@@ -34,6 +37,8 @@ pub struct Config {
     pub mapping_sha256: String,
     /// The rules of the recordings, with the configured key.
     pub redactors: Redactors,
+    /// What is compared beside the ledger mapping.
+    pub structure: structure::Rules,
     /// `[replay]`.
     pub replay: Replay,
 }
@@ -63,7 +68,7 @@ pub struct Replay {
     pub candidate: CandidateRules,
 }
 
-const KNOWN: [&str; 12] = [
+const KNOWN: &[&str] = &[
     "database",
     "in_flight",
     "timeout",
@@ -76,6 +81,9 @@ const KNOWN: [&str; 12] = [
     "stub",
     "allow",
     "candidate",
+    "compare_headers",
+    "ignore",
+    "unordered",
 ];
 
 impl Config {
@@ -99,7 +107,8 @@ impl Config {
                 "the stub does not know where to listen for upstream {name}: set [replay.stub] {name} to an address"
             ));
         }
-        table.finish(&KNOWN);
+        let structure = noise::structure(&mut table, &mapping);
+        table.finish(KNOWN);
         // What may answer an ambient call must be found as well.
         let ambient = upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max();
         let lookback = replay.lookback.max(ambient.unwrap_or_default());
@@ -111,6 +120,7 @@ impl Config {
             mapping,
             mapping_sha256,
             redactors,
+            structure,
             replay,
         })
     }

@@ -4,6 +4,7 @@
 //! journal/entry/revision=<k>/run_id=<RunID>/shard=<n>.parquet         one line per journal entry
 //! journal/exchange/revision=<k>/run_id=<RunID>/shard=<n>.parquet      one line per recorded exchange
 //! journal/difference/revision=<k>/run_id=<RunID>/shard=<n>.parquet    the transactions of exchanges that differ, as JSON
+//! journal/structure/revision=<k>/run_id=<RunID>/shard=<n>.parquet     where answers differ outside the ledger mapping, counted
 //!
 //! entry       run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             transaction, line    int32       transaction_key  text?
@@ -17,6 +18,9 @@
 //!             money_known          bool        pi  int64, over 2⁵³
 //! difference  run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             source               text        transactions     text (JSON)
+//! structure   run_id, route        text        place            text, `status`, `header` or `body`
+//!             path                 text        kind             text, `missing`, `extra`, `type`, `value` or `not_compared`
+//!             exchanges            int64       examples         text (JSON: exchange_id, primary, shadow)
 //! ```
 //!
 //! Invariants: a line that is equal on both sides is stored once, as `both`; the lines `both` and `primary` of an exchange are
@@ -32,10 +36,11 @@ use shadow_recorder::ledger::Entry;
 mod table;
 
 use crate::run::RunId;
+use crate::structure::{Aggregate, Difference, Found, Where};
 use table::{DECIMALS, PRECISION, Table};
 
 /// The tables, in the order in which they are written.
-pub const TABLES: [&str; 3] = ["entry", "exchange", "difference"];
+pub const TABLES: [&str; 4] = ["entry", "exchange", "difference", "structure"];
 
 /// Returns the key of one table's file of one shard.
 pub fn key(table: &str, revision: u32, run: &RunId, shard: u32) -> String {
@@ -205,6 +210,8 @@ pub struct ExchangeRow {
     pub entries: Vec<EntryRow>,
     /// For an exchange that differs: production's transactions and the candidate's, as JSON.
     pub transactions: Option<(String, String)>,
+    /// What differs outside the ledger mapping.
+    pub structure: Vec<Difference>,
 }
 
 /// Writing failed.
@@ -221,10 +228,11 @@ pub enum JournalError {
     Batch(#[source] arrow_schema::ArrowError),
 }
 
-/// Writes the three tables of one shard attempt into a folder, as `<table>.parquet`.
+/// Writes the tables of one shard attempt into a folder, as `<table>.parquet`.
 pub struct Writer {
     run: RunId,
-    tables: [Table; 3],
+    tables: [Table; TABLES.len()],
+    structure: Aggregate,
 }
 
 impl Writer {
@@ -239,13 +247,16 @@ impl Writer {
                 table(0, entry_schema())?,
                 table(1, exchange_schema())?,
                 table(2, difference_schema())?,
+                table(3, structure_schema())?,
             ],
+            structure: Aggregate::default(),
         })
     }
 
     /// Appends an exchange with its entries.
     pub fn append(&mut self, row: &ExchangeRow) -> Result<(), JournalError> {
-        let [entries, exchanges, differences] = &mut self.tables;
+        self.structure.add(&row.route, &row.exchange_id, &row.structure);
+        let [entries, exchanges, differences, _] = &mut self.tables;
         let common = |table: &mut Table| {
             table.text(0, Some(self.run.as_str()));
             table.text(1, Some(&row.exchange_id));
@@ -271,7 +282,13 @@ impl Writer {
     }
 
     /// Ends the files.
-    pub fn finish(self) -> Result<(), JournalError> {
+    pub fn finish(mut self) -> Result<(), JournalError> {
+        let [.., structure] = &mut self.tables;
+        for (at, found) in self.structure.found() {
+            structure.text(0, Some(self.run.as_str()));
+            append_structure(structure, at, found);
+            structure.end_row()?;
+        }
         self.tables.into_iter().try_for_each(Table::finish)
     }
 }
@@ -309,6 +326,16 @@ fn append_exchange(table: &mut Table, row: &ExchangeRow) {
     table.flag(16, row.money_known);
     table.long(17, Some(row.pi));
     table.text(18, Some(&row.stratum));
+}
+
+fn append_structure(table: &mut Table, at: &Where, found: &Found) {
+    let examples = serde_json::to_string(&found.examples).expect("texts are JSON");
+    table.text(1, Some(&at.route));
+    table.text(2, Some(at.place.word()));
+    table.text(3, Some(&at.path));
+    table.text(4, Some(at.change.word()));
+    table.long(5, Some(i64::try_from(found.exchanges).unwrap_or(i64::MAX)));
+    table.text(6, Some(&examples));
 }
 
 fn schema(further: &[(&str, DataType, bool)]) -> Schema {
@@ -366,6 +393,13 @@ fn exchange_schema() -> Schema {
 
 fn difference_schema() -> Schema {
     schema(&[("source", DataType::Utf8, false), ("transactions", DataType::Utf8, false)])
+}
+
+fn structure_schema() -> Schema {
+    let text = |name| Field::new(name, DataType::Utf8, false);
+    let exchanges = Field::new("exchanges", DataType::Int64, false);
+    let [run, route, place, path] = ["run_id", "route", "place", "path"].map(text);
+    Schema::new(vec![run, route, place, path, text("kind"), exchanges, text("examples")])
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The data path, from top to bottom: [`plan`] finds the segments of the range and freezes them in a [`run`]; the worker claims a
 //! shard and reads its exchanges; the client sends each to the candidate, whose upstream calls the [`stub`] answers from the
 //! recording by [`matching`] and [`ambient`]; [`compare`] reads both sides by the ledger mapping and pairs their entries by
-//! [`pairing`]; the [`journal`] and the kept [`answer`]s are written, won in the [`store`] and published.
+//! [`pairing`], and what lies outside it by [`structure`]; the [`journal`] and the kept [`answer`]s are written, won in the [`store`] and published.
 //!
 //! Invariants:
 //! - the candidate is the only address that a run connects to; the stub has no client;
@@ -37,6 +37,7 @@ pub mod ambient;
 pub mod answer;
 pub mod compare;
 pub mod pairing;
+pub mod structure;
 pub mod journal;
 pub mod store;
 mod drive;

@@ -99,6 +99,11 @@ impl Path {
         }
     }
 
+    /// Returns the path's segments as written, such as `.a`, `[*]` and `..b`.
+    pub fn parts(&self) -> Vec<&str> {
+        split(&self.text)
+    }
+
     /// Returns the path as written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -76,7 +76,7 @@ fn answered(status: u16, body: &str) -> Answer {
 }
 
 fn check(recorded: &Exchange, answer: &Answer, outcome: Outcome, reason: &str) -> ExchangeRow {
-    let row = compare(recorded, answer, &mapping());
+    let row = compare(recorded, answer, &mapping(), &structure::Rules::default());
     assert_eq!(row.outcome, outcome, "{:?}", row.reason);
     let given =
         format!("{} {}", row.reason.as_deref().unwrap_or(""), row.detail.as_deref().unwrap_or(""));

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::table::BATCH_ROWS;
 use super::*;
+use crate::structure::{Change, Place};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -55,6 +56,13 @@ fn row() -> ExchangeRow {
         stratum: "all".into(),
         entries: vec![line],
         transactions: Some(("[1]".into(), "[2]".into())),
+        structure: vec![Difference {
+            place: Place::Body,
+            path: "$.a".into(),
+            change: Change::Missing,
+            primary: Some("1".into()),
+            shadow: None,
+        }],
     }
 }
 
@@ -98,6 +106,13 @@ fn every_value_reads_back_exactly() {
         (column("source").len(), column("transactions").as_string::<i32>().value(1)),
         (2, "[2]")
     );
+
+    let structure = read(folder.path(), "structure");
+    let text =
+        |name: &str| structure.column_by_name(name).unwrap().as_string::<i32>().value(0).to_owned();
+    let words = ["route", "place", "path", "kind", "examples"].map(text);
+    let example = r#"[{"exchange_id":"x","primary":"1","shadow":null}]"#;
+    assert_eq!(words, ["POST /trips", "body", "$.a", "missing", example]);
 }
 
 #[test]

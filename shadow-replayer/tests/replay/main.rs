@@ -5,5 +5,6 @@ mod candidate;
 mod recording;
 mod world;
 
+mod noise;
 mod run;
 mod sent;
