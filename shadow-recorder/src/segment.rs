@@ -274,6 +274,9 @@ impl fmt::Debug for Frame {
 pub struct Reader<'a, L> {
     bytes: &'a [u8],
     at: usize,
+    /// The text of the frame that is being read, and how much of it was read.
+    frame: Vec<u8>,
+    read: usize,
     damage: Damage,
     line: PhantomData<L>,
 }
@@ -297,7 +300,8 @@ impl Damage {
 impl<'a, L: DeserializeOwned> Reader<'a, L> {
     /// Starts at the first frame.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, damage: Damage::default(), line: PhantomData }
+        let (frame, damage) = (Vec::new(), Damage::default());
+        Self { bytes, at: 0, frame, read: 0, damage, line: PhantomData }
     }
 
     /// Returns what could not be read so far.
@@ -307,10 +311,29 @@ impl<'a, L: DeserializeOwned> Reader<'a, L> {
 
     /// Returns the lines of the next sound frame, or `None` at the end.
     pub fn next_frame(&mut self) -> Option<Vec<L>> {
+        self.advance()?;
+        Some(std::iter::from_fn(|| self.next_of_frame()).collect())
+    }
+
+    /// Returns the lines of all sound frames that are left. One frame's text is in memory at a time, and one line of it parsed.
+    pub fn lines(&mut self) -> impl Iterator<Item = L> {
+        std::iter::from_fn(|| {
+            loop {
+                if let Some(line) = self.next_of_frame() {
+                    return Some(line);
+                }
+                self.advance()?;
+            }
+        })
+    }
+
+    /// Goes to the next sound frame.
+    fn advance(&mut self) -> Option<()> {
         while self.at < self.bytes.len() {
             if let Some((text, length)) = decode(&self.bytes[self.at..]) {
                 self.at += length;
-                return Some(self.parse(&text));
+                (self.frame, self.read) = (text, 0);
+                return Some(());
             }
             self.damage.frames += 1;
             // Resynchronise: a damaged frame must not hide the sound ones behind it.
@@ -320,20 +343,22 @@ impl<'a, L: DeserializeOwned> Reader<'a, L> {
         None
     }
 
-    /// Returns the lines of all sound frames that are left.
-    pub fn lines(&mut self) -> impl Iterator<Item = L> {
-        std::iter::from_fn(|| self.next_frame()).flatten()
-    }
-
-    fn parse(&mut self, text: &[u8]) -> Vec<L> {
-        let mut lines = Vec::new();
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    /// Returns the next line of the frame, over those that are not of this format.
+    fn next_of_frame(&mut self) -> Option<L> {
+        while self.read < self.frame.len() {
+            let rest = &self.frame[self.read..];
+            let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+            let line = &rest[..end];
+            self.read += end + 1;
+            if line.is_empty() {
+                continue;
+            }
             match serde_json::from_slice(line) {
-                Ok(line) => lines.push(line),
+                Ok(line) => return Some(line),
                 Err(_) => self.damage.lines += 1,
             }
         }
-        lines
+        None
     }
 }
 

@@ -1,29 +1,44 @@
-//! One attempt at a shard: read, ask the candidate or look up its kept answer, compare, write.
+//! One attempt at a shard: a stream from its segments to the files of the journal, of bounded memory.
+//!
+//! ```text
+//!  segment ─► read ahead ─► source ─► lanes, one for each exchange in flight ─► window ─► writer
+//!             a thread      in recorded order, one by one within an order key   recorded  a thread
+//!                                                                               order again
+//! ```
+//!
+//! In memory at once are: the compressed bytes of one segment, the text of one of its frames, some batches of exchanges read ahead,
+//! and the exchanges of the window.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-use shadow_recorder::exchange::Exchange;
-use shadow_recorder::redact::Redactor;
 use shadow_recorder::segment::Reader;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::answer::{self, Answer};
 use crate::config::Config;
 use crate::drive::Driver;
-use crate::journal::ExchangeRow;
+use crate::lane::{Asked, Done, Lane};
 use crate::output::Output;
 use crate::plan::Range;
-use crate::run::{Run, Tally};
+use crate::run::{FrozenSegment, Run, Tally};
+use crate::seen::Seen;
+use crate::source::{BATCH_EXCHANGES, BATCHES_AHEAD, Batch, Rules, Source};
 use crate::store::Shard;
-use crate::{RunError, compare, frozen};
+use crate::window::Window;
+use crate::{RunError, frozen};
+
+/// Between two looks at what is counted so far.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where answers come from.
 pub(crate) enum Answers {
     /// From the candidate, now.
-    Live(Box<Driver>),
+    Live(Arc<Driver>),
     /// From an earlier replay.
     Kept,
 }
@@ -37,95 +52,142 @@ pub(crate) struct Attempt<'a> {
     pub(crate) progress: &'a dyn Fn(&Tally),
 }
 
+/// Ends the window when the attempt ends, however it does: its writer must not wait for ever.
+struct Ending(Arc<Window<Done>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Attempt<'_> {
     /// Replays and compares one shard into files of a local folder.
     pub(crate) async fn make(
         &self,
         shard: &Shard,
         folder: &Path,
-        seen: &mut HashSet<String>,
+        seen: &Arc<Mutex<Seen>>,
     ) -> Result<Tally, RunError> {
-        let mut out = Output::create(folder, self.run)?;
-        let mut tally = Tally::default();
-        let kept = match self.answers {
-            Answers::Kept => self.kept(shard.number, &mut tally).await?,
-            Answers::Live(_) => HashMap::new(),
+        let mut losses = Vec::new();
+        let asked = match self.answers {
+            Answers::Kept => Asked::Kept(self.kept(shard.number, &mut losses).await?),
+            Answers::Live(driver) => Asked::Candidate(Arc::clone(driver)),
         };
-        let range = Range { from: self.run.from, to: self.run.to };
-        for frozen in
-            self.run.evidence.segments.iter().filter(|frozen| shard.segments.contains(&frozen.key))
-        {
-            let read = frozen::exchanges(self.config, frozen, range, &mut tally.losses).await;
-            let redactor = match &read.redaction {
-                Some(rules) => self.config.redactors.of(rules),
-                None => {
-                    Err("the rules of redaction are unknown: the segment's header is lost".into())
-                }
-            };
-            let exchanges = read.exchanges.into_iter();
-            // The same exchange can lie in two segments after a crash; it is compared once.
-            let exchanges: Vec<Exchange> =
-                exchanges.filter(|exchange| seen.insert(exchange.id.0.clone())).collect();
-            tally.recorded += exchanges.len() as u64;
-            let answers = exchanges
-                .iter()
-                .map(async |exchange| (exchange, self.answer(exchange, &redactor, &kept).await));
-            let mut answers = stream::iter(answers).buffered(self.config.replay.in_flight);
-            while let Some((exchange, answer)) = answers.next().await {
-                out.write(&self.row(exchange, answer.as_ref()), answer, &mut tally)?;
-                (self.progress)(&tally);
-            }
-        }
+        let window = Arc::new(Window::new());
+        let counted = Arc::new(Mutex::new(Tally::default()));
+        let out = Output::create(folder, self.run)?;
+        let ending = Ending(Arc::clone(&window));
+        let writing = write(out, Arc::clone(&window), Arc::clone(&counted));
+        let (batches, source) = mpsc::channel(BATCHES_AHEAD);
+        let lanes = self.lanes(asked, Source::new(source, Arc::clone(&window), false), window);
+        let work = async { tokio::join!(self.read(shard, seen, batches), finished(lanes)).0 };
+        losses.extend(self.watched(work, &counted).await);
+        drop(ending);
+        outcome_of(writing.await)?;
         if let Answers::Live(driver) = self.answers
             && let late @ 1.. = driver.stub.take_late()
         {
-            tally.losses.push(format!(
+            losses.push(format!(
                 "{late} upstream calls of the candidate came after their exchange was closed: raise [replay] linger"
             ));
         }
-        out.finish()?;
+        let mut tally = counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tally.losses = losses;
+        (self.progress)(&tally);
         Ok(tally)
     }
 
-    fn row(&self, exchange: &Exchange, answer: Option<&Answer>) -> ExchangeRow {
-        let mapping = &self.config.mapping;
-        match answer {
-            Some(answer) => compare::compare(exchange, answer, mapping, &self.config.structure),
-            None => {
-                compare::filtered(exchange, mapping, self.left_out(exchange).unwrap_or_default())
+    fn lanes(&self, asked: Asked, source: Source, window: Arc<Window<Done>>) -> JoinSet<()> {
+        let lane = Arc::new(Lane {
+            run: self.run.id.clone(),
+            primary_build: self.run.evidence.primary_build.clone(),
+            only: self.run.settings.only.clone(),
+            mapping: self.config.mapping.clone(),
+            structure: self.config.structure.clone(),
+            asked,
+            source,
+            window,
+        });
+        let in_flight = self.config.replay.in_flight;
+        (0..in_flight).map(|_| Arc::clone(&lane).work()).collect()
+    }
+
+    /// Does the work, and tells what is counted meanwhile.
+    async fn watched<T>(&self, work: impl Future<Output = T>, counted: &Mutex<Tally>) -> T {
+        let telling = async {
+            loop {
+                tokio::time::sleep(LOOK_PAUSE).await;
+                let tally = counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                (self.progress)(&tally);
             }
+        };
+        tokio::select! {
+            done = work => done,
+            () = telling => unreachable!("it tells for ever"),
         }
     }
 
-    /// Returns why an exchange is not replayed, if it is not.
-    fn left_out(&self, exchange: &Exchange) -> Option<String> {
-        if self.run.evidence.primary_build.as_ref() != Some(&exchange.build) {
-            return Some(format!("recorded from build {}", exchange.build));
-        }
-        let only = &self.run.settings.only;
-        (!only.is_empty() && !only.contains(&exchange.id.0)).then(|| "not asked for".into())
-    }
-
-    /// Returns the candidate's answer, or `None` for an exchange that is left out.
-    async fn answer(
+    /// Reads the shard's segments one after the other, as far ahead as the channel holds; returns what is not wholly evidence.
+    async fn read(
         &self,
-        exchange: &Exchange,
-        redactor: &Result<Arc<Redactor>, String>,
-        kept: &HashMap<String, Answer>,
-    ) -> Option<Answer> {
-        if self.left_out(exchange).is_some() {
-            return None;
+        shard: &Shard,
+        seen: &Arc<Mutex<Seen>>,
+        batches: mpsc::Sender<Batch>,
+    ) -> Vec<String> {
+        let mut losses = Vec::new();
+        let segments = &self.run.evidence.segments;
+        for frozen in segments.iter().filter(|frozen| shard.segments.contains(&frozen.key)) {
+            match frozen::fetch(self.config, frozen).await {
+                Err(loss) => losses.push(loss),
+                Ok(bytes) => {
+                    let reading = self.segment(bytes, frozen, Arc::clone(seen), batches.clone());
+                    losses.extend(outcome_of(reading.await));
+                }
+            }
         }
-        let not_sent =
-            |why: &str| Answer::not_sent(exchange.id.clone(), exchange.upstream.len(), why.into());
-        Some(match (self.answers, redactor) {
-            (Answers::Kept, _) => {
-                kept.get(&exchange.id.0).cloned().unwrap_or_else(|| not_sent("no answer was kept"))
-            }
-            (Answers::Live(_), Err(why)) => not_sent(why),
-            (Answers::Live(driver), Ok(redactor)) => {
-                driver.answer(&self.run.id, exchange, redactor).await
-            }
+        losses
+    }
+
+    /// Reads a segment on a thread of its own; returns its losses.
+    fn segment(
+        &self,
+        bytes: Vec<u8>,
+        frozen: &FrozenSegment,
+        seen: Arc<Mutex<Seen>>,
+        batches: mpsc::Sender<Batch>,
+    ) -> JoinHandle<Vec<String>> {
+        let range = Range { from: self.run.from, to: self.run.to };
+        let (redactors, sinks) = (self.config.redactors.clone(), self.config.mapping.sinks.clone());
+        let frozen = frozen.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.begin(&frozen);
+            let mut rules: Option<Rules> = None;
+            let mut batch = Batch::new();
+            let losses = frozen::read(&bytes, &frozen, range, &sinks, |redaction, exchange| {
+                if !seen.is_new(&exchange) {
+                    return ControlFlow::Continue(());
+                }
+                let rules = rules.get_or_insert_with(|| match redaction {
+                    Some(written) => redactors.of(written),
+                    None => {
+                        Err("the rules of redaction are unknown: the segment's header is lost"
+                            .into())
+                    }
+                });
+                batch.push((Arc::new(exchange), rules.clone()));
+                if batch.len() < BATCH_EXCHANGES {
+                    return ControlFlow::Continue(());
+                }
+                match batches.blocking_send(std::mem::take(&mut batch)) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            });
+            // Where nobody takes it, the attempt has ended.
+            let _ = batches.blocking_send(batch);
+            losses
         })
     }
 
@@ -133,7 +195,7 @@ impl Attempt<'_> {
     async fn kept(
         &self,
         shard: u32,
-        tally: &mut Tally,
+        losses: &mut Vec<String>,
     ) -> Result<HashMap<String, Answer>, RunError> {
         let key = answer::key(&self.run.id, shard);
         let bytes = self.config.store.get(&key).await?;
@@ -145,8 +207,42 @@ impl Attempt<'_> {
             }
         }
         if reader.damage().any() {
-            tally.losses.push(format!("the kept answers {key} are damaged"));
+            losses.push(format!("the kept answers {key} are damaged"));
         }
         Ok(kept)
     }
+}
+
+/// Writes what is done, on a thread of its own, until the window ends.
+fn write(
+    mut out: Output,
+    window: Arc<Window<Done>>,
+    counted: Arc<Mutex<Tally>>,
+) -> JoinHandle<Result<(), RunError>> {
+    tokio::task::spawn_blocking(move || {
+        // However the writing ends, nobody waits for it to go on.
+        let ending = Ending(window);
+        while let Some(done) = ending.0.next_done() {
+            let mut tally = Tally::default();
+            for done in done {
+                tally.recorded += 1;
+                tally.count(done.row.outcome);
+                out.write(&done.row, done.answer)?;
+            }
+            counted.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);
+        }
+        out.finish()
+    })
+}
+
+/// Waits until every lane has ended.
+async fn finished(mut lanes: JoinSet<()>) {
+    while let Some(lane) = lanes.join_next().await {
+        outcome_of(lane);
+    }
+}
+
+/// Passes a panic on, which is the only way in which a task that nobody aborts can fail.
+fn outcome_of<T>(joined: Result<T, JoinError>) -> T {
+    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

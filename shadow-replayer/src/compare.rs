@@ -267,4 +267,4 @@ fn row(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

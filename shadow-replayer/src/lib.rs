@@ -12,6 +12,8 @@
 //! - every recorded exchange of the range has exactly one line in table `exchange`;
 //! - plan, matching, pairing and comparison are pure: the same recording, answers and mapping give the same journal.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,6 +43,10 @@ pub mod structure;
 pub mod journal;
 pub mod store;
 mod drive;
+mod seen;
+mod window;
+mod source;
+mod lane;
 mod output;
 mod attempt;
 mod worker;
@@ -168,7 +174,7 @@ pub async fn run(
         replay.body_bytes_max,
     );
     runs.advance(&mut run, Event::Start, clock::now(), None).await?;
-    let answers = Answers::Live(Box::new(Driver { candidate, stub, linger: replay.linger }));
+    let answers = Answers::Live(Arc::new(Driver { candidate, stub, linger: replay.linger }));
     let worker = Worker { config, runs: &runs, run: &run, revision: 1, answers, progress };
     let counted = worker.work().await;
     worker.stop().await;
@@ -217,8 +223,19 @@ pub async fn recorded(
     let found = find(config, range, clock::now()).await?;
     let mut evidence = plan::examine(&found, range);
     for segment in &evidence.segments {
-        let read = frozen::exchanges(config, segment, range, &mut evidence.gaps).await;
-        read.exchanges.iter().for_each(&mut each);
+        match frozen::fetch(config, segment).await {
+            Ok(bytes) => evidence.gaps.extend(frozen::read(
+                &bytes,
+                segment,
+                range,
+                &config.mapping.sinks,
+                |_, exchange| {
+                    each(&exchange);
+                    ControlFlow::Continue(())
+                },
+            )),
+            Err(loss) => evidence.gaps.push(loss),
+        }
     }
     Ok(evidence)
 }

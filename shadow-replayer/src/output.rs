@@ -8,7 +8,7 @@ use shadow_recorder::segment::write_frame;
 use crate::RunError;
 use crate::answer::{self, Answer};
 use crate::journal::{ExchangeRow, Writer};
-use crate::run::{Run, Tally};
+use crate::run::Run;
 
 /// The file of the kept answers.
 pub(crate) const ANSWERS: &str = "answers.ndjson.zst";
@@ -42,10 +42,8 @@ impl Output {
         &mut self,
         row: &ExchangeRow,
         answer: Option<Answer>,
-        tally: &mut Tally,
     ) -> Result<(), RunError> {
         self.journal.append(row)?;
-        tally.count(row.outcome);
         self.waiting.extend(answer.map(|answer| answer::Line::Answer(Box::new(answer))));
         if self.waiting.len() >= FRAME_ANSWERS { self.flush() } else { Ok(()) }
     }

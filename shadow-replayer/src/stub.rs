@@ -167,7 +167,7 @@ impl Stub {
     }
 
     /// Stops listening and ends every connection.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

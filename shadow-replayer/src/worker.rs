@@ -3,8 +3,8 @@
 //! An attempt writes outside the run's directory. One compare-and-set names the winning files; publishing copies exactly those and
 //! may be repeated; only then is the shard finished. So a shard is in the journal exactly once, whatever dies meanwhile.
 
-use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use shadow_recorder::digest::sha256;
 use shadow_recorder::store::Store;
@@ -30,14 +30,14 @@ pub(crate) struct Worker<'a> {
 impl Worker<'_> {
     /// Works until no shard is left; returns what all attempts counted.
     pub(crate) async fn work(&self) -> Result<Tally, RunError> {
-        let mut seen = HashSet::new();
+        let seen = Arc::default();
         let mut total = Tally::default();
         while let Some(shard) = self.runs.claim(&self.run.id, self.revision).await? {
             let folder = tempfile::tempdir().map_err(RunError::Scratch)?;
             let progress = |tally: &Tally| (self.progress)(&Progress::Replayed(add(&total, tally)));
             let Self { config, run, answers, .. } = self;
             let attempt = Attempt { config, run, answers, progress: &progress };
-            let tally = attempt.make(&shard, folder.path(), &mut seen).await?;
+            let tally = attempt.make(&shard, folder.path(), &seen).await?;
             let files = self.upload(&shard, folder.path()).await?;
             if self.runs.win(&self.run.id, self.revision, &shard, &files, &tally).await? {
                 publish(&self.config.store, &files).await?;

@@ -36,7 +36,7 @@ fn call() -> UpstreamCall {
     }
 }
 
-fn recorded(status: u16, body: &str) -> Exchange {
+pub(crate) fn recorded(status: u16, body: &str) -> Exchange {
     Exchange {
         id: ExchangeId("x".into()),
         trace_id: String::new(),

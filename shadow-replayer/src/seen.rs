@@ -1,0 +1,28 @@
+//! The exchanges that were read before. The same exchange can lie in two segments after a crash of the recorder; it is replayed once.
+
+use std::collections::HashMap;
+
+use shadow_recorder::exchange::Exchange;
+use shadow_recorder::manifest::SegmentKey;
+
+use crate::run::FrozenSegment;
+
+/// Which exchanges were read, as far as one of them can still come again: segments are read in the order of their first exchange, and
+/// the same exchange was received at the same time in both. So memory holds about one segment's ids, whatever the range.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(HashMap<String, i64>);
+
+impl Seen {
+    /// Forgets what cannot lie in this segment, nor in one after it.
+    pub(crate) fn begin(&mut self, frozen: &FrozenSegment) {
+        if let Some(key) = SegmentKey::parse(&frozen.key) {
+            self.0.retain(|_, received_us| *received_us >= key.first_us);
+        }
+    }
+
+    /// Returns whether an exchange was not read before.
+    pub(crate) fn is_new(&mut self, exchange: &Exchange) -> bool {
+        let received_us = exchange.received_at.as_microsecond();
+        self.0.insert(exchange.id.0.clone(), received_us).is_none()
+    }
+}
