@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONNECTION, HOST, HeaderValue};
+use http::header::{CONNECTION, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use crate::account::Reason;
-use crate::config::egress::Unknown;
+use crate::config::egress::{Unknown, asked_host};
 use crate::forward::{Answer, Forward, Host, own_answer};
 use crate::hop_by_hop::HopByHop;
 use crate::link::{End, Tunnel};
@@ -100,7 +100,7 @@ impl Egress {
     }
 
     fn route(&mut self, request: Request<Received>) -> Answering {
-        let Some(name) = named(&request) else { return own(StatusCode::BAD_REQUEST) };
+        let Some(name) = asked_host(&request) else { return own(StatusCode::BAD_REQUEST) };
         let is_proxy = request.uri().authority().is_some();
         let is_known = self.routes.by_host.contains_key(&name);
         match (self.routes.unknown, is_known) {
@@ -229,14 +229,4 @@ fn refused(status: StatusCode) -> Response<Tee<Answer>> {
     let mut response = own_answer(status).map(Tee::uncopied);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// Returns the name that a call asks for: of its target, else of its `Host`.
-fn named<B>(request: &Request<B>) -> Option<String> {
-    let of_field = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let name = request.uri().authority().map(Authority::as_str).or_else(of_field)?;
-    let plain = if request.uri().scheme() == Some(&Scheme::HTTPS) { ":443" } else { ":80" };
-    // Names are logged, and a user with a password is no part of one.
-    let name = name.rsplit_once('@').map_or(name, |(_, host)| host).to_ascii_lowercase();
-    Some(name.strip_suffix(plain).unwrap_or(&name).to_owned())
 }

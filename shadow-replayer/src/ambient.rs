@@ -9,7 +9,8 @@ use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::exchange::{Ambient, Request, UpstreamCall};
 use shadow_recorder::redact::Redactor;
 
-use crate::matching::{differences, unanswerable};
+use crate::difference::is_same;
+use crate::matching::unanswerable;
 
 /// The recorded ambient calls, by the rules under which they were recorded.
 #[derive(Debug, Default)]
@@ -68,7 +69,7 @@ fn latest<'c>(
     let young_enough = |ambient: &&Ambient| at.duration_since(ambient.at) <= age_max;
     let before = &calls[..calls.partition_point(|ambient| ambient.at <= at)];
     let mut young = before.iter().rev().take_while(young_enough);
-    young.find(|ambient| differences(upstream, &ambient.call.request, call).is_empty())
+    young.find(|ambient| is_same(upstream, &ambient.call.request, call))
 }
 
 /// Returns the duration with a sign, saturating.

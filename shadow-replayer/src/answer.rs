@@ -56,7 +56,8 @@ pub struct Answer {
     pub response: Option<Response>,
     /// Why there was none, or why the exchange was not sent.
     pub failure: Option<Failure>,
-    /// The upstream calls that the candidate made and the stub answered, in order. Sink bodies among them are compared.
+    /// The upstream calls that the candidate made and the stub answered, in order, without the answer, which is the recording's. Sink
+    /// bodies among them are compared.
     pub calls: Vec<UpstreamCall>,
     /// Calls that no recording answered.
     pub misses: Vec<Miss>,
@@ -64,6 +65,9 @@ pub struct Answer {
     pub hits: u32,
     /// Recorded calls that the candidate did not make.
     pub unused: u32,
+    /// Their positions in the exchange; none where it was not sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_made: Vec<u32>,
 }
 
 /// Why there is no answer.
@@ -90,6 +94,7 @@ impl Answer {
             misses: Vec::new(),
             hits: 0,
             unused,
+            not_made: Vec::new(),
         }
     }
 }

@@ -227,6 +227,8 @@ fn write(
             for done in done {
                 tally.recorded += 1;
                 tally.count(done.row.outcome);
+                let misses = done.answer.iter().flat_map(|answer| &answer.misses);
+                misses.for_each(|miss| tally.misses.count(miss));
                 out.write(&done.row, done.answer)?;
             }
             counted.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);

@@ -138,6 +138,7 @@ fn report(
     for gap in run.evidence.gaps.iter().chain(&tally.losses) {
         note(&format!("not covered: {gap}"));
     }
+    tally.misses.proposals().iter().for_each(|proposal| note(proposal));
     next(&run.id, config);
     if run.state == State::Finished { 0 } else { 2 }
 }

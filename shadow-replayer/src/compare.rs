@@ -6,6 +6,7 @@ use shadow_recorder::exchange::{End, Exchange, Request, UpstreamCall};
 use shadow_recorder::ledger::{Answered, Mapping, Reading, Transaction};
 
 use crate::answer::{Answer, Failure};
+use crate::journal::upstream::calls;
 use crate::journal::{Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
 use crate::pairing;
 use crate::structure;
@@ -263,6 +264,7 @@ fn row(
         entries: result.entries,
         transactions: result.transactions,
         structure: Vec::new(),
+        calls: answer.map_or_else(Vec::new, |answer| calls(recorded, answer)),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `[replay]`, and the recorder's sections that a replay needs.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use shadow_recorder::config::recorder::{Service, service};
@@ -12,6 +11,8 @@ use shadow_recorder::digest::sha256;
 use shadow_recorder::ledger::Mapping;
 use shadow_recorder::ledger::config::mapping;
 use shadow_recorder::store::Store;
+
+pub mod stub;
 
 use crate::redaction::Redactors;
 use crate::structure;
@@ -41,6 +42,8 @@ pub struct Config {
     pub structure: structure::Rules,
     /// `[replay]`.
     pub replay: Replay,
+    /// `[replay.stub]`.
+    pub stub: stub::Stub,
 }
 
 /// `[replay]`.
@@ -98,16 +101,8 @@ impl Config {
         let redactors = Redactors::new(redaction(document, &upstreams, &mapping).key);
         let mut table = document.section("replay");
         let replay = replay(&mut table);
-        if let Some(stub) = table.table("stub") {
-            listen_elsewhere(stub, &mut upstreams);
-        }
-        for upstream in upstreams.iter().filter(|upstream| upstream.listen.is_none()) {
-            let name = &upstream.name;
-            table.mistake(&format!(
-                "the stub does not know where to listen for upstream {name}: set [replay.stub] {name} to an address"
-            ));
-        }
         let structure = noise::structure(&mut table, &mapping);
+        let stub = stub::stub(document, &mut table, &mut upstreams);
         table.finish(KNOWN);
         // What may answer an ambient call must be found as well.
         let ambient = upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max();
@@ -122,6 +117,7 @@ impl Config {
             redactors,
             structure,
             replay,
+            stub,
         })
     }
 }
@@ -154,17 +150,4 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         shard_segments_max: number(table, "shard_segments_max", 16),
         candidate: candidate::take(table),
     }
-}
-
-/// `[replay.stub]`: where the stub listens instead of the recorder's egress address.
-fn listen_elsewhere(mut stub: Table<'_, '_>, upstreams: &mut [Upstream]) {
-    let names: Vec<String> = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-    for upstream in upstreams {
-        let address = stub.parsed(&upstream.name, |text| {
-            text.parse::<SocketAddr>()
-                .map_err(|_| format!("`{text}` is not an address: write IP:PORT"))
-        });
-        upstream.listen = address.or(upstream.listen);
-    }
-    stub.finish(&names.iter().map(String::as_str).collect::<Vec<_>>());
 }

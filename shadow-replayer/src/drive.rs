@@ -25,15 +25,15 @@ impl Driver {
     pub(crate) async fn answer(
         &self,
         run: &RunId,
-        exchange: &Exchange,
+        exchange: &Arc<Exchange>,
         redactor: &Arc<Redactor>,
     ) -> Answer {
         let trace_id = sha256(format!("{run} {}", exchange.id))[..32].to_owned();
-        self.stub.open(exchange, &trace_id, redactor);
+        self.stub.open(&exchange.id.0, &trace_id, exchange, redactor);
         let (sent, took) = self.candidate.send(exchange, &trace_id).await;
         let never_left = matches!(sent, Err(Failure::Harness(_)));
         let linger = if never_left { Duration::ZERO } else { self.linger };
-        let seen = self.stub.close(exchange, linger).await;
+        let seen = self.stub.close(&exchange.id.0, linger).await;
         let (response, failure) = match sent {
             Ok(mut response) => {
                 redactor.response(None, &exchange.request, &mut response);
@@ -50,7 +50,8 @@ impl Driver {
             calls: seen.calls,
             misses: seen.misses,
             hits: count(seen.hits),
-            unused: count(seen.unused),
+            unused: count(seen.unused.len()),
+            not_made: seen.unused.into_iter().map(count).collect(),
         }
     }
 }

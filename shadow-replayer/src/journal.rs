@@ -5,6 +5,7 @@
 //! journal/exchange/revision=<k>/run_id=<RunID>/shard=<n>.parquet      one line per recorded exchange
 //! journal/difference/revision=<k>/run_id=<RunID>/shard=<n>.parquet    the transactions of exchanges that differ, as JSON
 //! journal/structure/revision=<k>/run_id=<RunID>/shard=<n>.parquet     where answers differ outside the ledger mapping, counted
+//! journal/upstream/revision=<k>/run_id=<RunID>/shard=<n>.parquet      one line per upstream call that was not made as recorded
 //!
 //! entry       run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             transaction, line    int32       transaction_key  text?
@@ -21,6 +22,9 @@
 //! structure   run_id, route        text        place            text, `status`, `header` or `body`
 //!             path                 text        kind             text, `missing`, `extra`, `type`, `value` or `not_compared`
 //!             exchanges            int64       examples         text (JSON: exchange_id, primary, shadow)
+//! upstream    run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
+//!             upstream             text        kind             text, `miss`, `extra` or `unused`
+//!             call                 text        nearest, differs, path  text?
 //! ```
 //!
 //! Invariants: a line that is equal on both sides is stored once, as `both`; the lines `both` and `primary` of an exchange are
@@ -34,13 +38,14 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use shadow_recorder::ledger::Entry;
 
 mod table;
+pub mod upstream;
 
 use crate::run::RunId;
 use crate::structure::{Aggregate, Difference, Found, Where};
 use table::{DECIMALS, PRECISION, Table};
 
 /// The tables, in the order in which they are written.
-pub const TABLES: [&str; 4] = ["entry", "exchange", "difference", "structure"];
+pub const TABLES: [&str; 5] = ["entry", "exchange", "difference", "structure", "upstream"];
 
 /// Returns the key of one table's file of one shard.
 pub fn key(table: &str, revision: u32, run: &RunId, shard: u32) -> String {
@@ -212,6 +217,8 @@ pub struct ExchangeRow {
     pub transactions: Option<(String, String)>,
     /// What differs outside the ledger mapping.
     pub structure: Vec<Difference>,
+    /// Upstream calls that were not made as recorded.
+    pub calls: Vec<upstream::CallRow>,
 }
 
 /// Writing failed.
@@ -248,6 +255,7 @@ impl Writer {
                 table(1, exchange_schema())?,
                 table(2, difference_schema())?,
                 table(3, structure_schema())?,
+                table(4, upstream::schema())?,
             ],
             structure: Aggregate::default(),
         })
@@ -256,7 +264,7 @@ impl Writer {
     /// Appends an exchange with its entries.
     pub fn append(&mut self, row: &ExchangeRow) -> Result<(), JournalError> {
         self.structure.add(&row.route, &row.exchange_id, &row.structure);
-        let [entries, exchanges, differences, _] = &mut self.tables;
+        let [entries, exchanges, differences, _, calls] = &mut self.tables;
         let common = |table: &mut Table| {
             table.text(0, Some(self.run.as_str()));
             table.text(1, Some(&row.exchange_id));
@@ -278,12 +286,17 @@ impl Writer {
                 differences.end_row()?;
             }
         }
+        for call in &row.calls {
+            common(calls);
+            upstream::append(calls, call);
+            calls.end_row()?;
+        }
         Ok(())
     }
 
     /// Ends the files.
     pub fn finish(mut self) -> Result<(), JournalError> {
-        let [.., structure] = &mut self.tables;
+        let [_, _, _, structure, _] = &mut self.tables;
         for (at, found) in self.structure.found() {
             structure.text(0, Some(self.run.as_str()));
             append_structure(structure, at, found);

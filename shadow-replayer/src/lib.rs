@@ -35,6 +35,8 @@ pub mod request;
 pub mod client;
 pub mod stub;
 pub mod matching;
+pub mod difference;
+pub mod misses;
 pub mod ambient;
 pub mod answer;
 pub mod compare;
@@ -156,10 +158,7 @@ pub async fn run(
         return Ok(run);
     }
     let ambient = ambient_calls(config, &found, range).await?;
-    let alone = config.replay.in_flight == 1;
-    let stub =
-        Stub::start(&config.upstreams, ambient, alone, config.replay.body_bytes_max, range.from)
-            .await?;
+    let stub = Stub::start(config, ambient, range.from).await?;
     if let Err(failure) = reachable(&target, config.replay.candidate_wait).await {
         stub.stop().await;
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;

@@ -1,13 +1,13 @@
 //! Which recorded upstream call answers a call of the candidate. Pure and strict: identical or a miss, never the nearest.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use serde_json_path::JsonPath;
 use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::exchange::{End, Request, UpstreamCall};
 
+use crate::difference::{Difference, bounded, differences, is_same};
+
 /// A call that no recording answers, with the nearest recording for the person who looks at it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Miss {
     /// The upstream.
     pub upstream: String,
@@ -15,11 +15,23 @@ pub struct Miss {
     pub call: String,
     /// Method and target of the recorded call that differs least; absent where this exchange has none for the upstream.
     pub nearest: Option<String>,
-    /// What differs from the nearest.
+    /// What differs from the nearest, or why else nothing answers the call.
     pub differs: String,
+    /// The places in which the nearest differs: a JSONPath for a part of the body, words for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<String>,
+    /// Whether production made this very call, but less often.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extra: bool,
 }
 
 impl Miss {
+    /// Returns the miss of a call that nothing is compared with.
+    pub fn of(upstream: &str, call: &Request, differs: impl Into<String>) -> Self {
+        let (upstream, call, differs) = (upstream.to_owned(), named(call), differs.into());
+        Self { upstream, call, differs, ..Self::default() }
+    }
+
     /// Returns the call and what differs, without the upstream's name.
     pub fn particulars(&self) -> String {
         let Self { call, nearest, differs, .. } = self;
@@ -49,6 +61,14 @@ pub fn unanswerable(call: &UpstreamCall) -> Option<String> {
     }
 }
 
+/// Returns method and target of a request, as a person reads them.
+pub fn named(request: &Request) -> String {
+    bounded(&format!("{} {}", request.method, request.target), CALL_CHARS_MAX)
+}
+
+/// Characters of a call that are kept for a person.
+const CALL_CHARS_MAX: usize = 300;
+
 /// Finds the recorded call that answers `call`: the first unused one that is identical, in recorded order.
 ///
 /// A sink is matched by method and path alone and in its position: what the candidate posts there is compared as money.
@@ -57,108 +77,58 @@ pub fn find(
     recorded: &[UpstreamCall],
     used: &[bool],
     call: &Request,
-) -> Result<usize, Miss> {
-    let of_upstream =
-        || recorded.iter().enumerate().filter(|(_, recorded)| recorded.name == upstream.name);
-    let mut nearest: Option<(usize, usize, String)> = None;
+) -> Result<usize, Box<Miss>> {
     let mut exhausted = false;
-    for (at, candidate) in of_upstream() {
-        let differences = differences(upstream, &candidate.request, call);
-        match (differences.is_empty(), used[at]) {
-            (true, false) => return Ok(at),
-            (true, true) => exhausted = true,
-            (false, _) => {
-                if nearest.as_ref().is_none_or(|(count, ..)| differences.len() < *count) {
-                    nearest = Some((differences.len(), at, differences.join(", ")));
-                }
+    for (at, candidate) in recorded.iter().enumerate() {
+        if candidate.name == upstream.name && is_same(upstream, &candidate.request, call) {
+            if !used[at] {
+                return Ok(at);
             }
+            exhausted = true;
         }
     }
-    let named =
-        |at: usize| format!("{} {}", recorded[at].request.method, recorded[at].request.target);
-    let (nearest, differs) = match nearest {
-        _ if exhausted => (None, "production made this call less often".into()),
-        Some((_, at, what)) => (Some(named(at)), format!("{what} differs")),
-        None => (None, "production did not call this upstream in this exchange".into()),
+    if exhausted {
+        let differs = "production made this call less often";
+        return Err(Miss { extra: true, ..Miss::of(&upstream.name, call, differs) }.into());
+    }
+    let Some((nearest, differences)) = nearest(upstream, recorded, used, call) else {
+        let differs = "production did not call this upstream in this exchange";
+        return Err(Miss::of(&upstream.name, call, differs).into());
     };
-    Err(Miss {
-        upstream: upstream.name.clone(),
-        call: format!("{} {}", call.method, call.target),
-        nearest,
-        differs,
-    })
+    let differs: Vec<String> = differences.iter().map(Difference::to_string).collect();
+    Err(Box::new(Miss {
+        nearest: Some(named(&recorded[nearest].request)),
+        places: differences.into_iter().map(|difference| difference.place).collect(),
+        ..Miss::of(&upstream.name, call, differs.join(", "))
+    }))
 }
 
-/// Returns what differs between a recorded request and a call, in words; empty where they are the same call.
-pub fn differences(upstream: &Upstream, recorded: &Request, call: &Request) -> Vec<String> {
-    let mut differences = Vec::new();
-    let mut note = |same: bool, what: String| {
-        if !same {
-            differences.push(what);
-        }
-    };
-    note(recorded.method == call.method, "method".into());
-    note(recorded.path() == call.path(), "path".into());
-    if upstream.sink {
-        return differences;
-    }
-    note(recorded.query() == call.query(), "query".into());
-    for name in &upstream.match_headers {
-        note(values(recorded, name).eq(values(call, name)), format!("header {name}"));
-    }
-    note(same_body(&upstream.volatile, recorded, call), "body".into());
-    differences
-}
-
-fn values<'r>(request: &'r Request, name: &'r str) -> impl Iterator<Item = &'r str> {
-    let of_name = move |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
-    request.headers.iter().filter(of_name).map(|(_, value)| &**value)
-}
-
-/// Compares JSON as JSON, less the volatile paths, and everything else byte for byte.
-fn same_body(volatile: &[JsonPath], recorded: &Request, call: &Request) -> bool {
-    // What was not stored cannot be compared, and so is never the same.
-    if recorded.body.omitted.is_some() || call.body.omitted.is_some() {
-        return false;
-    }
-    let (a, b) =
-        (recorded.body.text.as_deref().unwrap_or(""), call.body.text.as_deref().unwrap_or(""));
-    if a == b {
-        return true;
-    }
-    match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
-        (Ok(mut a), Ok(mut b)) => {
-            strip(&mut a, volatile);
-            strip(&mut b, volatile);
-            a == b
-        }
-        _ => false,
-    }
-}
-
-/// Replaces what volatile paths select by null. Numbers are compared by their own text, so 1.10 is not 1.1.
-fn strip(document: &mut Value, volatile: &[JsonPath]) {
-    for path in volatile {
-        let pointers: Vec<String> = path
-            .query_located(document)
-            .locations()
-            .map(serde_json_path::NormalizedPath::to_json_pointer)
-            .collect();
-        for pointer in pointers {
-            if let Some(value) = document.pointer_mut(&pointer) {
-                *value = Value::Null;
-            }
-        }
-    }
+/// Finds the recorded call that differs least; of several, one that was not made yet.
+fn nearest(
+    upstream: &Upstream,
+    recorded: &[UpstreamCall],
+    used: &[bool],
+    call: &Request,
+) -> Option<(usize, Vec<Difference>)> {
+    let of_upstream = recorded.iter().enumerate().filter(|(_, call)| call.name == upstream.name);
+    let compared = of_upstream.map(|(at, candidate)| {
+        let same_path =
+            candidate.request.method == call.method && candidate.request.path() == call.path();
+        (at, same_path, differences(upstream, &candidate.request, call))
+    });
+    let (at, _, differences) = compared
+        .min_by_key(|(at, same_path, differences)| (!*same_path, differences.len(), used[*at]))?;
+    Some((at, differences))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json_path::JsonPath;
     use shadow_recorder::config::upstream::Origin;
     use shadow_recorder::exchange::Body;
 
-    fn upstream() -> Upstream {
+    pub(crate) fn upstream() -> Upstream {
         Upstream {
             name: "fx".into(),
             listen: None,
@@ -203,34 +173,47 @@ mod tests {
         assert_eq!(find(&upstream(), &calls, &[false; 3], &call), Ok(0));
         assert_eq!(find(&upstream(), &calls, &[true, false, false], &call), Ok(2));
         let miss = find(&upstream(), &calls, &[true, false, true], &call).unwrap_err();
-        assert_eq!(miss.differs, "production made this call less often");
+        assert_eq!((&*miss.differs, miss.extra), ("production made this call less often", true));
     }
 
     #[test]
     fn a_call_that_differs_in_anything_is_a_miss_that_names_it() {
-        let calls = [recorded("/r?c=EUR", "")];
+        let calls = [recorded("/r?c=EUR&d=1", "")];
         let check = |call: Request, what: &str| {
             let miss = find(&upstream(), &calls, &[false], &call).unwrap_err();
-            assert_eq!((miss.nearest.as_deref(), &*miss.differs), (Some("POST /r?c=EUR"), what));
+            assert_eq!(
+                (miss.nearest.as_deref(), &*miss.differs),
+                (Some("POST /r?c=EUR&d=1"), what)
+            );
         };
-        check(request("/r?c=GBP", ""), "query differs");
-        check(request("/q?c=EUR", ""), "path differs");
-        check(request("/r?c=EUR", "x"), "body differs");
-        check(Request { method: "GET".into(), ..request("/r?c=EUR", "") }, "method differs");
-        check(Request { headers: vec![], ..request("/r?c=EUR", "") }, "header x-tenant differs");
+        check(request("/r?c=GBP&d=1", ""), "query c is GBP, recorded EUR");
+        check(request("/r?c=EUR", ""), "query d is absent, recorded 1");
+        check(request("/r?d=1&c=EUR", ""), "query is d=1&c=EUR, recorded c=EUR&d=1");
+        check(request("/q?c=EUR&d=1", ""), "path is /q, recorded /r");
+        check(request("/r?c=EUR&d=1", "x"), "body is x, recorded empty");
+        let get = Request { method: "GET".into(), ..request("/r?c=EUR&d=1", "") };
+        check(get, "method is GET, recorded POST");
+        let plain = Request { headers: vec![], ..request("/r?c=EUR&d=1", "") };
+        check(plain, "header x-tenant is absent, recorded a");
         let miss = find(&upstream(), &[], &[], &request("/r", "")).unwrap_err();
-        assert_eq!(miss.nearest, None);
+        assert_eq!((miss.nearest, miss.extra), (None, false));
     }
 
     #[test]
-    fn json_is_compared_as_json_less_volatile_paths() {
-        let same = |a: &str, b: &str| {
-            differences(&upstream(), &request("/", a), &request("/", b)).is_empty()
-        };
-        assert!(same(r#"{"a":1.10,"request_id":1}"#, r#"{ "request_id": "x", "a": 1.10 }"#));
-        assert!(!same(r#"{"a":1.10}"#, r#"{"a":1.1}"#));
-        assert!(!same(r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#));
-        assert!(!same(r#"{"request_id":1}"#, "{}"), "a volatile value may differ, not be absent");
+    fn the_nearest_has_the_same_path_and_differs_least() {
+        let calls = [
+            recorded("/q", r#"{"a":1,"b":[1,2]}"#),
+            recorded("/r", r#"{"a":2,"b":[1,3]}"#),
+            recorded("/r", r#"{"a":1,"b":[1,3]}"#),
+        ];
+        let call = request("/r", r#"{"a":1,"b":[1,2]}"#);
+        let miss = find(&upstream(), &calls, &[false; 3], &call).unwrap_err();
+        assert_eq!(
+            (&*miss.differs, miss.places),
+            ("$.b[1] is 2, recorded 3", vec!["$.b[1]".into()])
+        );
+        let long = request(&format!("/r?{}", "x".repeat(1_000)), "");
+        assert!(find(&upstream(), &calls, &[false; 3], &long).unwrap_err().call.len() < 400);
     }
 
     #[test]

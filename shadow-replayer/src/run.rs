@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use shadow_recorder::segment::Calls;
 
 use crate::journal::Outcome;
+use crate::misses::Misses;
 
 /// Names a run and everything derived from it: a `UUIDv7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -198,6 +199,9 @@ pub struct Tally {
     /// Why what was compared does not carry a judgement, such as a claim that a test did not bear out. Empty: nothing is in doubt.
     #[serde(default)]
     pub doubts: BTreeSet<String>,
+    /// Which differences made upstream calls miss.
+    #[serde(default)]
+    pub misses: Misses,
 }
 
 impl Tally {
@@ -211,6 +215,7 @@ impl Tally {
         self.unverified += other.unverified;
         self.losses.extend(other.losses.iter().cloned());
         self.doubts.extend(other.doubts.iter().cloned());
+        self.misses.add(&other.misses);
     }
 
     /// Counts an exchange that is done.

@@ -3,39 +3,46 @@
 //! A call is looked up within its exchange by [`matching::find`], then among the ambient calls. Anything else is a miss: an error
 //! answer that says what differs, and the exchange becomes unverified. The stub has no client: it cannot reach a live system.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::StatusCode;
-use http_body_util::{BodyExt, Full, Limited};
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use shadow_recorder::config::upstream::Upstream;
-use shadow_recorder::exchange::{End, Exchange, Omission, Request, Response, UpstreamCall};
+use shadow_recorder::exchange::{Body, Exchange, Omission, Request, UpstreamCall};
 use shadow_recorder::redact::Redactor;
-use shadow_recorder::{body, redact, trace_context};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use shadow_recorder::trace_context::{self, Carried};
+use shadow_recorder::{body, redact};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod door;
+mod open;
+mod reply;
+
+pub use door::BindError;
+
 use crate::ambient::AmbientCalls;
 use crate::client;
+use crate::config::Config;
 use crate::matching::{self, Miss};
-use crate::request;
+use door::Way;
+use open::{Open, OpenExchanges};
+use reply::Reply;
+
+const UNKNOWN_HOST: &str =
+    "no upstream has this host: name it in the `hosts` of an [[upstream]], and record again";
+const TUNNEL: &str = "what passes through a tunnel is neither recorded nor replayed: let the service call the upstream by http://";
 
 /// The running stub.
 #[derive(Debug)]
 pub struct Stub {
     state: Arc<State>,
+    doors: Vec<(String, SocketAddr)>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -43,100 +50,73 @@ pub struct Stub {
 /// What the candidate did upstream while an exchange was open.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The calls that were answered, in order.
+    /// The calls that were answered, in order; without the answer, which is the recording's.
     pub calls: Vec<UpstreamCall>,
     /// The calls that were not.
     pub misses: Vec<Miss>,
     /// Recorded calls that were answered.
     pub hits: usize,
-    /// Recorded calls that were not made.
-    pub unused: usize,
-}
-
-/// A listener of the stub cannot be bound.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the stub for upstream {name} cannot listen at {listen}: stop what listens there (a recorder or another replay?) or set [replay.stub] {name} to another address"
-)]
-pub struct BindError {
-    name: String,
-    listen: SocketAddr,
-    source: std::io::Error,
+    /// The positions of the recorded calls that were not made.
+    pub unused: Vec<usize>,
 }
 
 #[derive(Debug)]
 struct State {
-    open: Mutex<HashMap<String, Open>>,
+    open: Mutex<OpenExchanges>,
     ambient: AmbientCalls,
     // With one exchange in flight a call without trace context can only belong to it.
     alone: bool,
     body_bytes_max: usize,
-    changed: Notify,
     /// When the newest exchange opened so far was received, for calls of no exchange.
     latest_us: AtomicI64,
     late: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Open {
-    trace_id: String,
-    received_at: Timestamp,
-    began: Instant,
-    redactor: Arc<Redactor>,
-    recorded: Vec<UpstreamCall>,
-    used: Vec<bool>,
-    seen: Seen,
-}
-
 impl Stub {
-    /// Binds a listener for each upstream that has an address, as the configuration requires, and answers until it is stopped.
+    /// Binds the listeners that the configuration asks for, and answers until it is stopped. `from` is the range's first instant.
     pub async fn start(
-        upstreams: &[Upstream],
+        config: &Config,
         ambient: AmbientCalls,
-        alone: bool,
-        body_bytes_max: usize,
         from: Timestamp,
     ) -> Result<Self, BindError> {
-        let open = Mutex::default();
-        let (latest_us, late) = (AtomicI64::new(from.as_microsecond()), AtomicU64::new(0));
         let state = Arc::new(State {
-            open,
+            open: Mutex::default(),
             ambient,
-            alone,
-            body_bytes_max,
-            changed: Notify::new(),
-            latest_us,
-            late,
+            alone: config.replay.in_flight == 1,
+            body_bytes_max: config.replay.body_bytes_max,
+            latest_us: AtomicI64::new(from.as_microsecond()),
+            late: AtomicU64::new(0),
         });
-        let stub = Self { state, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let listening = |upstream: &Upstream| Some((upstream.clone(), upstream.listen?));
-        for (upstream, listen) in upstreams.iter().filter_map(listening) {
-            let listener = TcpListener::bind(listen).await.map_err(|source| BindError {
-                name: upstream.name.clone(),
-                listen,
-                source,
-            })?;
-            let accepting =
-                accept(listener, Arc::new(upstream), stub.state.clone(), stub.stop.clone());
-            stub.tasks.spawn(accepting);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let doors = door::open(&config.upstreams, &config.stub).await?;
+        let places = doors.iter().map(|door| (door.name.clone(), door.address)).collect();
+        for door in doors {
+            tasks.spawn(door::accept(door, Arc::clone(&state), stop.clone()));
         }
-        Ok(stub)
+        Ok(Self { state, doors: places, stop, tasks })
     }
 
-    /// Opens an exchange, recorded under these rules: its recorded calls are answered until it is closed.
-    pub fn open(&self, exchange: &Exchange, trace_id: &str, redactor: &Arc<Redactor>) {
-        let began = Instant::now();
-        let open = Open {
-            trace_id: trace_id.into(),
-            received_at: exchange.received_at,
-            began,
-            redactor: Arc::clone(redactor),
-            used: vec![false; exchange.upstream.len()],
-            recorded: exchange.upstream.clone(),
-            seen: Seen::default(),
+    /// Returns where it listens, in words: by the name under which the candidate reaches this host, where one is configured.
+    pub fn places(&self, advertise: Option<&str>) -> Vec<String> {
+        let place = |(name, address): &(String, SocketAddr)| match advertise {
+            Some(host) => format!("{name} at http://{host}:{}", address.port()),
+            None => format!("{name} at http://{address}"),
         };
+        self.doors.iter().map(place).collect()
+    }
+
+    /// Opens an exchange, recorded under these rules: its recorded calls are answered until it is closed. `name` is what the
+    /// candidate's calls carry of it in `tracestate`.
+    pub fn open(
+        &self,
+        name: &str,
+        trace_id: &str,
+        exchange: &Arc<Exchange>,
+        redactor: &Arc<Redactor>,
+    ) {
         self.state.latest_us.fetch_max(exchange.received_at.as_microsecond(), Ordering::Relaxed);
-        self.state.locked().insert(exchange.id.0.clone(), open);
+        let open = Arc::new(Open::new(exchange, trace_id, redactor));
+        self.state.locked().insert(name, open);
     }
 
     /// Returns how many calls came for closed exchanges since it was last asked.
@@ -145,25 +125,18 @@ impl Stub {
     }
 
     /// Closes an exchange. Where recorded calls are still unused it waits up to `linger` for them, unless a miss has decided already.
-    pub async fn close(&self, exchange: &Exchange, linger: Duration) -> Seen {
-        let decided = || {
-            self.state.locked().get(&exchange.id.0).is_none_or(|open| {
-                !open.seen.misses.is_empty() || open.used.iter().all(|used| *used)
-            })
-        };
-        let lingered = async {
-            loop {
-                let changed = self.state.changed.notified();
-                if decided() {
-                    return;
+    pub async fn close(&self, name: &str, linger: Duration) -> Seen {
+        let Some(open) = self.state.locked().get(name) else { return Seen::default() };
+        if !linger.is_zero() && !open.is_decided() {
+            let lingered = async {
+                while !open.is_decided() {
+                    open.changed.notified().await;
                 }
-                changed.await;
-            }
-        };
-        let _ = tokio::time::timeout(linger, lingered).await;
-        let Some(open) = self.state.locked().remove(&exchange.id.0) else { return Seen::default() };
-        let hits = open.used.iter().filter(|used| **used).count();
-        Seen { hits, unused: open.used.len() - hits, ..open.seen }
+            };
+            let _ = tokio::time::timeout(linger, lingered).await;
+        }
+        self.state.locked().remove(name);
+        open.close()
     }
 
     /// Stops listening and ends every connection.
@@ -174,62 +147,17 @@ impl Stub {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    upstream: Arc<Upstream>,
-    state: Arc<State>,
-    stop: CancellationToken,
-) {
-    let connections = TaskTracker::new();
-    loop {
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, upstream.name = upstream.name, "the stub cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-        };
-        connections.spawn(serve(stream, upstream.clone(), state.clone(), stop.clone()));
-    }
-    connections.close();
-    connections.wait().await;
-}
-
-async fn serve(
-    stream: TcpStream,
-    upstream: Arc<Upstream>,
-    state: Arc<State>,
-    stop: CancellationToken,
-) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| {
-        let (upstream, state) = (upstream.clone(), state.clone());
-        async move { Ok::<_, Infallible>(state.answer(&upstream, request).await) }
-    });
-    let connection = http1::Builder::new()
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        // A connection that breaks is the candidate's affair; the calls it carried are accounted for.
-        _ = connection => {}
-        () = stop.cancelled() => {}
-    }
-}
-
-type Answer = http::Response<Full<Bytes>>;
-
 impl State {
-    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<String, Open>> {
-        // The map is consistent between any two statements, so a panic elsewhere does not spoil it.
+    fn locked(&self) -> MutexGuard<'_, OpenExchanges> {
+        // The maps are consistent between any two calls, so a panic elsewhere does not spoil them.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, upstream: &Upstream, request: http::Request<Incoming>) -> Answer {
+    async fn answer(&self, way: &Way, request: http::Request<Incoming>) -> Reply {
+        if request.method() == Method::CONNECT {
+            return self.tunnel(&request);
+        }
+        let upstream = way.upstream(&request).cloned();
         let (head, incoming) = request.into_parts();
         let carried = trace_context::read(&head.headers);
         let coding = client::coding(&head.headers);
@@ -251,139 +179,122 @@ impl State {
             trailers,
             principal: None,
         };
-        let answer = self.look_up(upstream, &carried, &call);
-        self.changed.notify_waiters();
-        answer
+        match upstream {
+            Ok(upstream) => self.look_up(&upstream, &carried, call),
+            Err(host) => self.refuse(&host, &carried, &call, UNKNOWN_HOST),
+        }
+    }
+
+    /// Refuses a tunnel.
+    fn tunnel<B>(&self, request: &http::Request<B>) -> Reply {
+        let host = request.uri().authority().map_or_else(String::new, ToString::to_string);
+        let call = Request {
+            method: Method::CONNECT.to_string(),
+            target: host.clone(),
+            version: format!("{:?}", request.version()),
+            headers: Vec::new(),
+            body: Body::default(),
+            trailers: Vec::new(),
+            principal: None,
+        };
+        self.refuse(&host, &trace_context::read(request.headers()), &call, TUNNEL)
+    }
+
+    /// Refuses a call that no recording can answer.
+    fn refuse(&self, host: &str, carried: &Carried, call: &Request, why: &str) -> Reply {
+        let attributed = self.locked().attribute(carried, self.alone);
+        match attributed {
+            Some(open) => open.miss(host, call, why),
+            None if carried.exchange.is_some() => {
+                self.late.fetch_add(1, Ordering::Relaxed);
+            }
+            None => {
+                for open in self.locked().all() {
+                    open.miss(host, call, why);
+                }
+            }
+        }
+        reply::error(StatusCode::MISDIRECTED_REQUEST, &format!("{} {host}: {why}", call.method))
     }
 
     /// Answers a call, as the candidate made it, from its exchange, else from the ambient calls, else as a miss.
-    fn look_up(
-        &self,
-        upstream: &Upstream,
-        carried: &trace_context::Carried,
-        given: &Request,
-    ) -> Answer {
-        let mut open = self.locked();
-        let Some(exchange) = self.attribute(&mut open, carried) else {
-            if carried.exchange.is_some() {
-                self.late.fetch_add(1, Ordering::Relaxed);
-                return error(
-                    StatusCode::BAD_GATEWAY,
-                    "the exchange of this call is closed; see [replay] linger",
-                );
-            }
-            let latest_us = self.latest_us.load(Ordering::Relaxed);
-            let latest = Timestamp::from_microsecond(latest_us).unwrap_or(Timestamp::MIN);
-            let ambient = self.ambient.find(upstream, given, latest);
-            return ambient.map_or_else(|| doubtful(&mut open, upstream, given), recorded_answer);
+    fn look_up(&self, upstream: &Upstream, carried: &Carried, given: Request) -> Reply {
+        let Some(open) = self.locked().attribute(carried, self.alone) else {
+            return self.stray(upstream, carried, &given);
         };
-        let call = exchange.redacted(upstream, given);
-        match matching::find(upstream, &exchange.recorded, &exchange.used, &call) {
+        // The ambient calls were recorded under rules of their own.
+        let unredacted = upstream.ambient_age_max.map(|_| given.clone());
+        let call = open.redacted(&upstream.name, given);
+        let mut made = open.made();
+        if made.closed {
+            return self.late();
+        }
+        let reply = match matching::find(upstream, open.recorded(), &made.used, &call) {
             Ok(at) => {
-                exchange.used[at] = true;
-                if let Some(differs) = matching::unanswerable(&exchange.recorded[at]) {
-                    let call = format!("{} {}", call.method, call.target);
-                    let upstream = upstream.name.clone();
-                    return missed(exchange, Miss { upstream, call, nearest: None, differs });
-                }
-                let answer = recorded_answer(&exchange.recorded[at]);
-                let recorded = exchange.recorded[at].clone();
-                let offset_us =
-                    u64::try_from(exchange.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                exchange.seen.calls.push(UpstreamCall {
-                    offset_us,
-                    duration_us: 0,
-                    request: call,
-                    ..recorded
-                });
-                answer
-            }
-            Err(miss) => match self.ambient.find(upstream, given, exchange.received_at) {
-                Some(ambient) => recorded_answer(ambient),
-                None => missed(exchange, miss),
-            },
-        }
-    }
-
-    /// Finds the exchange of a call with certainty: by the id in `tracestate`, which decides alone; else by the trace id, or as the
-    /// only one in flight.
-    fn attribute<'o>(
-        &self,
-        open: &'o mut HashMap<String, Open>,
-        carried: &trace_context::Carried,
-    ) -> Option<&'o mut Open> {
-        if let Some(id) = &carried.exchange {
-            return open.get_mut(id);
-        }
-        let of_trace = |open: &Open| carried.trace_id.as_ref() == Some(&open.trace_id);
-        let by_trace = open.iter().find(|(_, open)| of_trace(open)).map(|(id, _)| id.clone());
-        let alone = (self.alone && open.len() == 1).then(|| open.keys().next().cloned()).flatten();
-        open.get_mut(&by_trace.or(alone)?)
-    }
-}
-
-impl Open {
-    /// Returns a call as it would have been recorded with the exchange.
-    fn redacted(&self, upstream: &Upstream, call: &Request) -> Request {
-        let mut call = call.clone();
-        self.redactor.request(Some(&upstream.name), &mut call);
-        call
-    }
-}
-
-/// A call that no exchange certainly made spoils all that are open: any of them may have needed it.
-fn doubtful(open: &mut HashMap<String, Open>, upstream: &Upstream, call: &Request) -> Answer {
-    let differs = format!(
-        "the call carries no trace context of an exchange and {} are in flight; set [replay] in_flight = 1 for a service that propagates none",
-        open.len()
-    );
-    for exchange in open.values_mut() {
-        let call = exchange.redacted(upstream, call);
-        exchange.seen.misses.push(Miss {
-            upstream: upstream.name.clone(),
-            call: format!("{} {}", call.method, call.target),
-            nearest: None,
-            differs: differs.clone(),
-        });
-    }
-    error(StatusCode::BAD_GATEWAY, &differs)
-}
-
-fn missed(exchange: &mut Open, miss: Miss) -> Answer {
-    let answer = error(StatusCode::BAD_GATEWAY, &miss.to_string());
-    exchange.seen.misses.push(miss);
-    answer
-}
-
-fn recorded_answer(call: &UpstreamCall) -> Answer {
-    match &call.response {
-        Some(Response { status, headers, body, .. }) if call.end == End::Complete => {
-            // A body that was not stored never comes here: it was made a miss, or not kept among the ambient calls.
-            let mut answer =
-                http::Response::new(Full::new(request::content(body).unwrap_or_default()));
-            *answer.status_mut() = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY);
-            let described =
-                ["content-length", "content-encoding", "transfer-encoding", "connection"];
-            for (name, value) in headers.iter().filter(|(name, _)| !described.contains(&&**name)) {
-                let bytes: Vec<u8> = value.chars().filter_map(|c| u8::try_from(c).ok()).collect();
-                if let (Ok(name), Ok(value)) = (
-                    http::HeaderName::from_bytes(name.as_bytes()),
-                    http::HeaderValue::from_bytes(&bytes),
-                ) {
-                    answer.headers_mut().append(name, value);
+                made.used[at] = true;
+                let recorded = &open.recorded()[at];
+                if let Some(differs) = matching::unanswerable(recorded) {
+                    let miss = Miss::of(&upstream.name, &call, differs);
+                    let reply = reply::error(StatusCode::BAD_GATEWAY, &miss.to_string());
+                    made.seen.misses.push(miss);
+                    reply
+                } else {
+                    let offset_us = open.began.elapsed().as_micros();
+                    made.seen.calls.push(UpstreamCall {
+                        name: recorded.name.clone(),
+                        offset_us: u64::try_from(offset_us).unwrap_or(u64::MAX),
+                        duration_us: 0,
+                        request: call,
+                        response: None,
+                        end: recorded.end,
+                    });
+                    reply::recorded(recorded)
                 }
             }
-            answer
-        }
-        // The recorder answered for an upstream that failed; the replay fails the same way.
-        _ => error(StatusCode::BAD_GATEWAY, "production's call to this upstream failed"),
+            Err(miss) => {
+                let at = open.exchange.received_at;
+                let ambient = unredacted.and_then(|call| self.ambient.find(upstream, &call, at));
+                if let Some(ambient) = ambient {
+                    reply::recorded(ambient)
+                } else {
+                    let reply = reply::error(StatusCode::BAD_GATEWAY, &miss.to_string());
+                    made.seen.misses.push(*miss);
+                    reply
+                }
+            }
+        };
+        drop(made);
+        open.changed.notify_one();
+        reply
     }
-}
 
-fn error(status: StatusCode, what: &str) -> Answer {
-    let body = serde_json::json!({ "error": format!("shadow stub: {what}") });
-    let mut answer = http::Response::new(Full::new(Bytes::from(body.to_string())));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
-    answer
+    /// Answers a call that certainly belongs to no open exchange, or to none that is known.
+    fn stray(&self, upstream: &Upstream, carried: &Carried, given: &Request) -> Reply {
+        if carried.exchange.is_some() {
+            return self.late();
+        }
+        let latest_us = self.latest_us.load(Ordering::Relaxed);
+        let latest = Timestamp::from_microsecond(latest_us).unwrap_or(Timestamp::MIN);
+        let ambient = self.ambient.find(upstream, given, latest);
+        ambient.map_or_else(|| self.doubtful(upstream, given), reply::recorded)
+    }
+
+    /// A call that no exchange certainly made spoils all that are open: any of them may have needed it.
+    fn doubtful(&self, upstream: &Upstream, call: &Request) -> Reply {
+        let all = self.locked().all();
+        let differs = format!(
+            "the call carries no trace context of an exchange and {} are in flight; set [replay] in_flight = 1 for a service that propagates none",
+            all.len()
+        );
+        for open in all {
+            open.miss(&upstream.name, call, &differs);
+        }
+        reply::error(StatusCode::BAD_GATEWAY, &differs)
+    }
+
+    fn late(&self) -> Reply {
+        self.late.fetch_add(1, Ordering::Relaxed);
+        let what = "the exchange of this call is closed; see [replay] linger";
+        reply::error(StatusCode::BAD_GATEWAY, what)
+    }
 }

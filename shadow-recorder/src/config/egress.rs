@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use http::Request;
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+
 use super::upstream::Upstream;
 use super::{Document, Table};
 
@@ -75,4 +79,14 @@ fn loopback(table: &mut Table<'_, '_>, key: &str) -> Option<SocketAddr> {
         ));
     }
     Some(address)
+}
+
+/// Returns the name that a call asks for: of its target, else of its `Host`.
+pub fn asked_host<B>(request: &Request<B>) -> Option<String> {
+    let of_field = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let name = request.uri().authority().map(Authority::as_str).or_else(of_field)?;
+    let plain = if request.uri().scheme() == Some(&Scheme::HTTPS) { ":443" } else { ":80" };
+    // Names are logged, and a user with a password is no part of one.
+    let name = name.rsplit_once('@').map_or(name, |(_, host)| host).to_ascii_lowercase();
+    Some(name.strip_suffix(plain).unwrap_or(&name).to_owned())
 }

@@ -72,6 +72,7 @@ fn answered(status: u16, body: &str) -> Answer {
         misses: vec![],
         hits: 0,
         unused: 0,
+        not_made: vec![],
     }
 }
 
@@ -134,8 +135,12 @@ fn both_failing_is_the_same() {
 #[test]
 fn what_may_not_be_the_candidates_doing_is_unverified_and_its_money_not_examined() {
     let production = recorded(200, &booked("Rides"));
-    let miss =
-        Miss { upstream: "fx".into(), call: "GET /r".into(), nearest: None, differs: "d".into() };
+    let miss = Miss {
+        upstream: "fx".into(),
+        call: "GET /r".into(),
+        differs: "d".into(),
+        ..Miss::default()
+    };
     let missed = Answer { misses: vec![miss], ..answered(500, "") };
     let not_sent = Answer::not_sent(ExchangeId("x".into()), 0, "the body was not recorded".into());
     let with_call = Exchange { upstream: vec![call()], ..production.clone() };

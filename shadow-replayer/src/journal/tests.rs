@@ -63,6 +63,7 @@ fn row() -> ExchangeRow {
             primary: Some("1".into()),
             shadow: None,
         }],
+        calls: vec![],
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod candidate;
 mod recording;
+mod upstream;
 mod world;
 
 mod noise;
 mod run;
 mod sent;
+mod stub;

@@ -1,0 +1,124 @@
+//! `[replay.stub]`: where the stub listens, and for whom.
+
+use std::net::{IpAddr, SocketAddr};
+
+use shadow_recorder::config::egress::egress;
+use shadow_recorder::config::upstream::Upstream;
+use shadow_recorder::config::{Document, Table};
+
+/// `[replay.stub]`, and `[egress]` as it is in a replay. Where the stub listens for one upstream is that upstream's `listen`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stub {
+    /// One listener for all upstreams: the `Host` of a call says which is meant.
+    pub by_host: Option<SocketAddr>,
+    /// The listener for a candidate that has a forward proxy set by `HTTP_PROXY`.
+    pub proxy: Option<SocketAddr>,
+    /// The name by which the candidate reaches this host, where that is no address of a listener.
+    pub advertise: Option<String>,
+}
+
+/// An upstream of such a name has its address in its own `listen`.
+const KEYS: [&str; 4] = ["listen", "advertise", "by_host", "proxy"];
+
+/// Takes `[replay.stub]` and `[egress]`; sets where the stub listens for each upstream.
+pub(super) fn stub(
+    document: &Document<'_>,
+    replay: &mut Table<'_, '_>,
+    upstreams: &mut [Upstream],
+) -> Stub {
+    let mut table = replay.table("stub");
+    let host = table.as_mut().and_then(host);
+    let mut place = |key: &str, recorded: Option<SocketAddr>| {
+        let own = table.as_mut().and_then(|table| address(table, key, host));
+        own.or_else(|| recorded.map(|recorded| at(host, recorded)))
+    };
+    for upstream in upstreams.iter_mut() {
+        let key = if KEYS.contains(&&*upstream.name) { "" } else { &upstream.name };
+        upstream.listen = place(key, upstream.listen);
+    }
+    let egress = egress(document, upstreams);
+    let (by_host, proxy) = (place("by_host", egress.by_host), place("proxy", egress.proxy));
+    let advertise = table.as_mut().and_then(|table| table.parsed("advertise", named));
+    if let Some(table) = table {
+        let names = upstreams.iter().map(|upstream| &*upstream.name);
+        table.finish(&KEYS.into_iter().chain(names).collect::<Vec<_>>());
+    }
+    Stub { by_host, proxy, advertise }
+}
+
+/// Takes `listen`, by which the stub serves other hosts than this.
+fn host(table: &mut Table<'_, '_>) -> Option<IpAddr> {
+    table.parsed("listen", |text| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is not an IP address: write one, for example 0.0.0.0"))
+    })
+}
+
+fn at(host: Option<IpAddr>, recorded: SocketAddr) -> SocketAddr {
+    host.map_or(recorded, |host| SocketAddr::new(host, recorded.port()))
+}
+
+fn address(table: &mut Table<'_, '_>, key: &str, host: Option<IpAddr>) -> Option<SocketAddr> {
+    let address = table.address(key)?;
+    if host.is_none() && !address.ip().is_loopback() {
+        table.mistake(&format!(
+            "`{key}` is no loopback address, and recorded answers would be open to others: set `listen` to its IP address if that is meant"
+        ));
+    }
+    Some(address)
+}
+
+fn named(text: &str) -> Result<String, String> {
+    let wrong = || format!("`{text}` is not a host's name or IP address");
+    let host: http::uri::Authority = text.parse().map_err(|_| wrong())?;
+    if host.as_str() == host.host() { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn taken(toml: &str) -> (Stub, Option<SocketAddr>, String) {
+        let toml = format!("[[upstream]]\nname = \"fx\"\nforward_to = \"http://fx\"\n{toml}");
+        let document = Document::parse(Path::new("shadow.toml"), &toml, |_| None).unwrap();
+        let mut upstreams = shadow_recorder::config::upstream::upstreams(&document);
+        let stub = stub(&document, &mut document.section("replay"), &mut upstreams);
+        let said = document.finish().err().map_or_else(String::new, |error| error.to_string());
+        (stub, upstreams[0].listen, said)
+    }
+
+    #[test]
+    fn the_stub_listens_where_the_recorder_did_unless_it_is_told_otherwise() {
+        let address = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        let (stub, listen, said) =
+            taken("listen = \"127.0.0.1:9\"\n[egress]\nproxy = \"127.0.0.1:8\"");
+        assert_eq!(
+            (stub.proxy, listen, &*said),
+            (address("127.0.0.1:8"), address("127.0.0.1:9"), "")
+        );
+        let (stub, listen, said) = taken(
+            "listen = \"127.0.0.1:9\"\n[egress]\nby_host = \"127.0.0.1:8\"\n[replay.stub]\nby_host = \"127.0.0.1:7\"\nlisten = \"0.0.0.0\"\nadvertise = \"ci-7\"",
+        );
+        assert_eq!(
+            (stub.by_host, listen, &*said),
+            (address("127.0.0.1:7"), address("0.0.0.0:9"), "")
+        );
+        assert_eq!(stub.advertise.as_deref(), Some("ci-7"));
+    }
+
+    #[test]
+    fn answers_are_open_to_others_only_where_that_is_said() {
+        let said = taken("[replay.stub]\nfx = \"10.0.0.1:9\"").2;
+        assert!(said.contains("set `listen` to its IP address"), "{said}");
+        let said = taken("[replay.stub]\nlisten = \"10.0.0.1\"\nfx = \"10.0.0.1:9\"").2;
+        assert_eq!(said, "");
+        let said = taken("[replay.stub]\nadvertise = \"http://ci\"\nlisten = \"here\"\nfy = 1").2;
+        for part in ["not a host's name", "not an IP address", "unknown key `fy`"] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        let said = taken("").2;
+        assert!(said.contains("fx: `listen` is missing: set it, or [egress]"), "{said}");
+    }
+}
