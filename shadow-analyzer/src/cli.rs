@@ -145,7 +145,9 @@ async fn judge(document: Document<'_>, arguments: Certify) -> anyhow::Result<u8>
     let config = config.context(INCOMPLETE)?;
     let printer = Printer::default();
     let subject = arguments.subject()?;
-    let certified = certify(&config, &subject, &|progress| printer.print(progress)).await?;
+    let certified = certify(&config, &subject, &|progress| printer.print(progress)).await;
+    printer.end();
+    let certified = certified?;
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     say(&terminal::render(&certified, color));
     Ok(certified.verdict.verdict.exit_code())

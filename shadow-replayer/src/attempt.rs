@@ -15,16 +15,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use shadow_recorder::segment::Reader;
+use shadow_recorder::segment::{Reader, Redaction};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::answer::{self, Answer};
 use crate::config::Config;
+use crate::config::order::Order;
 use crate::drive::Driver;
+use crate::filter::Filter;
 use crate::lane::{Asked, Done, Lane};
 use crate::output::Output;
 use crate::plan::Range;
+use crate::redaction::Redactors;
 use crate::run::{FrozenSegment, Run, Tally};
 use crate::seen::Seen;
 use crate::source::{BATCH_EXCHANGES, BATCHES_AHEAD, Batch, Rules, Source};
@@ -69,6 +72,7 @@ impl Attempt<'_> {
         folder: &Path,
         seen: &Arc<Mutex<Seen>>,
     ) -> Result<Tally, RunError> {
+        let filter = Filter::of(self.run).map_err(RunError::Usage)?;
         let mut losses = Vec::new();
         let asked = match self.answers {
             Answers::Kept => Asked::Kept(self.kept(shard.number, &mut losses).await?),
@@ -80,7 +84,9 @@ impl Attempt<'_> {
         let ending = Ending(Arc::clone(&window));
         let writing = write(out, Arc::clone(&window), Arc::clone(&counted));
         let (batches, source) = mpsc::channel(BATCHES_AHEAD);
-        let lanes = self.lanes(asked, Source::new(source, Arc::clone(&window), false), window);
+        let ordered = self.run.settings.order == Some(Order::Key);
+        let source = Source::new(source, Arc::clone(&window), ordered);
+        let lanes = self.lanes(asked, filter, source, window);
         let work = async { tokio::join!(self.read(shard, seen, batches), finished(lanes)).0 };
         losses.extend(self.watched(work, &counted).await);
         drop(ending);
@@ -98,11 +104,16 @@ impl Attempt<'_> {
         Ok(tally)
     }
 
-    fn lanes(&self, asked: Asked, source: Source, window: Arc<Window<Done>>) -> JoinSet<()> {
+    fn lanes(
+        &self,
+        asked: Asked,
+        filter: Filter,
+        source: Source,
+        window: Arc<Window<Done>>,
+    ) -> JoinSet<()> {
         let lane = Arc::new(Lane {
             run: self.run.id.clone(),
-            primary_build: self.run.evidence.primary_build.clone(),
-            only: self.run.settings.only.clone(),
+            filter,
             mapping: self.config.mapping.clone(),
             structure: self.config.structure.clone(),
             asked,
@@ -136,8 +147,7 @@ impl Attempt<'_> {
         batches: mpsc::Sender<Batch>,
     ) -> Vec<String> {
         let mut losses = Vec::new();
-        let segments = &self.run.evidence.segments;
-        for frozen in segments.iter().filter(|frozen| shard.segments.contains(&frozen.key)) {
+        for frozen in &self.run.evidence.frozen(&shard.segments) {
             match frozen::fetch(self.config, frozen).await {
                 Err(loss) => losses.push(loss),
                 Ok(bytes) => {
@@ -163,20 +173,21 @@ impl Attempt<'_> {
         tokio::task::spawn_blocking(move || {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.begin(&frozen);
-            let mut rules: Option<Rules> = None;
+            let mut known: Option<(Option<Redaction>, Rules)> = None;
             let mut batch = Batch::new();
             let losses = frozen::read(&bytes, &frozen, range, &sinks, |redaction, exchange| {
                 if !seen.is_new(&exchange) {
                     return ControlFlow::Continue(());
                 }
-                let rules = rules.get_or_insert_with(|| match redaction {
-                    Some(written) => redactors.of(written),
-                    None => {
-                        Err("the rules of redaction are unknown: the segment's header is lost"
-                            .into())
+                let rules = match &known {
+                    Some((written, rules)) if written.as_ref() == redaction => rules.clone(),
+                    _ => {
+                        let rules = rules_of(&redactors, redaction);
+                        known = Some((redaction.cloned(), rules.clone()));
+                        rules
                     }
-                });
-                batch.push((Arc::new(exchange), rules.clone()));
+                };
+                batch.push((Arc::new(exchange), rules));
                 if batch.len() < BATCH_EXCHANGES {
                     return ControlFlow::Continue(());
                 }
@@ -211,6 +222,12 @@ impl Attempt<'_> {
         }
         Ok(kept)
     }
+}
+
+/// Returns what applies the rules under which an exchange was recorded.
+fn rules_of(redactors: &Redactors, written: Option<&Redaction>) -> Rules {
+    let unknown = || "the rules of redaction are unknown: the segment's header is lost".to_owned();
+    redactors.of(written.ok_or_else(unknown)?)
 }
 
 /// Writes what is done, on a thread of its own, until the window ends.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -10,6 +11,9 @@ use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
 
 use crate::config::Config;
+use crate::config::order::Order;
+use crate::filter::Selection;
+use crate::plan::Range;
 use crate::progress::Printer;
 use crate::run::{Run, RunId, Settings, State};
 use crate::store::RunStore;
@@ -28,6 +32,9 @@ pub struct Args {
         env = "SHADOW_CONFIG"
     )]
     pub config: PathBuf,
+    /// Print no progress.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -37,7 +44,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Replay a time range against a candidate; prints the RunID.
-    Run(Replay),
+    Run(Box<Replay>),
     /// Compare the kept answers of a run again, for a changed mapping; makes a new journal revision.
     Compare {
         /// The run, as printed by `run`.
@@ -55,18 +62,48 @@ pub struct Replay {
     /// The candidate's build, as the pipeline names it.
     #[arg(long, value_name = "ID")]
     pub build: String,
-    /// The first instant of the range, for example 2026-11-20T07:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub from: Timestamp,
-    /// The instant after the range.
-    #[arg(long, value_name = "TIME")]
-    pub to: Timestamp,
+    /// The time range.
+    #[command(flatten)]
+    pub span: Span,
+    /// Which of its exchanges.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Whether exchanges of one order key follow each other; default: [replay] order.
+    #[arg(long, value_name = "ORDER")]
+    pub order: Option<Order>,
 }
 
-impl From<Replay> for RunRequest {
-    fn from(replay: Replay) -> Self {
-        let Replay { candidate, build, from, to } = replay;
-        Self { candidate, build, from, to, settings: Settings::default() }
+/// A time range: from and to, or the latest.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Span {
+    /// The first instant of the range, for example 2026-11-20T07:00:00Z.
+    #[arg(long, value_name = "TIME", requires = "to", required_unless_present = "latest")]
+    pub from: Option<Timestamp>,
+    /// The instant after the range.
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub to: Option<Timestamp>,
+    /// Instead of --from and --to: so long, up to where every recorder has sealed; for example 24h.
+    #[arg(long, value_name = "DURATION", value_parser = config::parse_duration, conflicts_with_all = ["from", "to"])]
+    pub latest: Option<Duration>,
+}
+
+impl Span {
+    /// Returns the range; the latest is looked up in the store.
+    pub async fn range(self, config: &Config) -> Result<Range, RunError> {
+        match (self.from, self.to, self.latest) {
+            (Some(from), Some(to), _) => Range::new(from, to).map_err(RunError::Usage),
+            (_, _, Some(latest)) => crate::latest(config, latest).await,
+            _ => Err(RunError::Usage("give --from and --to, or --latest".into())),
+        }
+    }
+}
+
+impl Replay {
+    async fn request(self, config: &Config) -> Result<RunRequest, RunError> {
+        let Range { from, to } = self.span.range(config).await?;
+        let Self { candidate, build, selection, order, .. } = self;
+        let settings = Settings { selection, order, ..Settings::default() };
+        Ok(RunRequest { candidate, build, from, to, settings })
     }
 }
 
@@ -83,18 +120,22 @@ pub async fn execute(args: Args) -> anyhow::Result<u8> {
     document.finish()?;
     let config =
         config.context("the configuration was read without a mistake and yet is incomplete")?;
-    let printer = Printer::default();
+    let printer = Printer::new(args.quiet);
     match args.command {
         Command::Run(replay) => {
-            let run =
-                crate::run(&config, &replay.into(), &|progress| printer.print(progress)).await?;
+            let request = replay.request(&config).await?;
+            let run = crate::run(&config, &request, &|progress| printer.print(progress)).await;
+            printer.end();
+            let run = run?;
             let runs = RunStore::open(&config.replay.database).await?;
             let shards = runs.shards(&run.id, 1).await?;
             Ok(report(&run, &args.config, shards.into_iter().filter_map(|shard| shard.tally)))
         }
         Command::Compare { run } => {
             let revision =
-                crate::compare_again(&config, &run, &|progress| printer.print(progress)).await?;
+                crate::compare_again(&config, &run, &|progress| printer.print(progress)).await;
+            printer.end();
+            let revision = revision?;
             say(&format!("{run}"));
             note(&format!("journal revision {revision} of run {run} is written"));
             next(&run, &args.config);

@@ -6,6 +6,7 @@ use shadow_recorder::exchange::{End, Exchange, Request, UpstreamCall};
 use shadow_recorder::ledger::{Answered, Mapping, Reading, Transaction};
 
 use crate::answer::{Answer, Failure};
+use crate::filter::NOT_DRAWN;
 use crate::journal::upstream::calls;
 use crate::journal::{Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
 use crate::pairing;
@@ -67,6 +68,13 @@ pub fn filtered(recorded: &Exchange, mapping: &Mapping, reason: String) -> Excha
     let result =
         Result { outcome: Outcome::Filtered, blame: None, ..unverified(booked, why(reason)) };
     row(recorded, None, mapping, primary.is_ok(), result)
+}
+
+/// Returns the journal's row of an exchange for which those of the sub-sample stand: its money is estimated by theirs.
+pub fn not_drawn(recorded: &Exchange, mapping: &Mapping) -> ExchangeRow {
+    let result =
+        Result { outcome: Outcome::Filtered, blame: None, ..unverified(&[], why(NOT_DRAWN)) };
+    row(recorded, None, mapping, true, result)
 }
 
 /// Production's side: what it booked, or that it failed.

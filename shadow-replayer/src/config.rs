@@ -21,7 +21,10 @@ mod noise;
 
 pub mod candidate;
 
+pub mod order;
+
 use candidate::CandidateRules;
+use order::{Ordering, ordering};
 
 /// What a replay is told.
 #[derive(Clone, Debug)]
@@ -69,6 +72,8 @@ pub struct Replay {
     pub shard_segments_max: usize,
     /// Where the candidate may be, and what it is sent beside what was recorded.
     pub candidate: CandidateRules,
+    /// In which order exchanges are replayed.
+    pub ordering: Ordering,
 }
 
 const KNOWN: &[&str] = &[
@@ -87,6 +92,8 @@ const KNOWN: &[&str] = &[
     "compare_headers",
     "ignore",
     "unordered",
+    "order",
+    "bucket_bytes",
 ];
 
 impl Config {
@@ -149,5 +156,6 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         body_bytes_max: number(table, "body_bytes_max", 1 << 20),
         shard_segments_max: number(table, "shard_segments_max", 16),
         candidate: candidate::take(table),
+        ordering: ordering(table),
     }
 }

@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use shadow_recorder::digest::sha256;
-use shadow_recorder::exchange::Exchange;
-use shadow_recorder::segment::{Line, Reader, Redaction};
+use shadow_recorder::exchange::{Ambient, Exchange};
+use shadow_recorder::segment::{Header, Reader, Redaction};
 
+use crate::bucket;
 use crate::config::Config;
 use crate::plan::Range;
 use crate::run::FrozenSegment;
@@ -20,18 +24,55 @@ pub(crate) async fn fetch(config: &Config, frozen: &FrozenSegment) -> Result<Vec
     })
 }
 
-/// Hands the exchanges of a segment that lie in the range to `each`, one after the other, with the rules under which they were recorded:
-/// absent where the header cannot be read. Returns the losses: what is damaged, and money that was posted to a sink outside of any
-/// exchange.
+/// A line of a segment, with exchanges as it is convenient.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line<E> {
+    Header(Box<Header>),
+    Exchange(Box<E>),
+    Ambient(Box<Ambient>),
+    Accounting(IgnoredAny),
+}
+
+/// What an exchange is read as.
+pub(crate) trait Received: DeserializeOwned {
+    /// Returns when production received it.
+    fn received_at(&self) -> Timestamp;
+}
+
+impl Received for Exchange {
+    fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+}
+
+/// Hands the exchanges of a segment that lie in the range, or those of a bucket's part, to `each`, as [`lines`] does.
 pub(crate) fn read(
     bytes: &[u8],
     frozen: &FrozenSegment,
     range: Range,
     sinks: &BTreeSet<String>,
-    mut each: impl FnMut(Option<&Redaction>, Exchange) -> ControlFlow<()>,
+    each: impl FnMut(Option<&Redaction>, Exchange) -> ControlFlow<()>,
+) -> Vec<String> {
+    if bucket::is_part(&frozen.key) {
+        bucket::read(bytes, frozen, each)
+    } else {
+        lines(bytes, frozen, range, sinks, each)
+    }
+}
+
+/// Hands the exchanges of a segment that lie in the range to `each`, one after the other, with the rules under which they were recorded:
+/// absent where the header cannot be read. Returns the losses: what is damaged, and money that was posted to a sink outside of any
+/// exchange.
+pub(crate) fn lines<E: Received>(
+    bytes: &[u8],
+    frozen: &FrozenSegment,
+    range: Range,
+    sinks: &BTreeSet<String>,
+    mut each: impl FnMut(Option<&Redaction>, E) -> ControlFlow<()>,
 ) -> Vec<String> {
     let key = &frozen.key;
-    let mut reader = Reader::<Line>::new(bytes);
+    let mut reader = Reader::<Line<E>>::new(bytes);
     let (mut read, mut stray) = (0_u64, BTreeMap::<String, u64>::new());
     let mut redaction = None;
     for line in reader.lines() {
@@ -39,7 +80,7 @@ pub(crate) fn read(
             Line::Header(header) => redaction = Some(*header.redaction),
             Line::Exchange(exchange) => {
                 read += 1;
-                if range.contains(exchange.received_at)
+                if range.contains(exchange.received_at())
                     && each(redaction.as_ref(), *exchange).is_break()
                 {
                     return Vec::new();
@@ -48,7 +89,7 @@ pub(crate) fn read(
             Line::Ambient(ambient) if range.contains(ambient.at) => {
                 *stray.entry(ambient.call.name).or_default() += 1;
             }
-            _ => {}
+            Line::Ambient(_) | Line::Accounting(_) => {}
         }
     }
     let mut losses = Vec::new();

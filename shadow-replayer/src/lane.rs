@@ -1,6 +1,6 @@
 //! One exchange after the other: ask the candidate or look up its kept answer, and compare. A lane for each that may be in flight.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use shadow_recorder::exchange::Exchange;
@@ -8,6 +8,7 @@ use shadow_recorder::ledger::Mapping;
 
 use crate::answer::Answer;
 use crate::drive::Driver;
+use crate::filter::{Filter, LeftOut};
 use crate::journal::ExchangeRow;
 use crate::run::RunId;
 use crate::source::{Rules, Source};
@@ -35,9 +36,7 @@ pub(crate) enum Asked {
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) run: RunId,
-    pub(crate) primary_build: Option<String>,
-    /// The exchanges that are replayed; empty: all.
-    pub(crate) only: BTreeSet<String>,
+    pub(crate) filter: Filter,
     pub(crate) mapping: Mapping,
     pub(crate) structure: structure::Rules,
     pub(crate) asked: Asked,
@@ -50,7 +49,7 @@ impl Lane {
     pub(crate) async fn work(self: Arc<Self>) {
         while let Some(mut next) = self.source.next().await {
             loop {
-                let done = self.done(&next.exchange, &next.rules).await;
+                let done = self.done(&mut next.exchange, &next.rules).await;
                 self.window.fill(next.place, done);
                 let Some(after) = self.source.after(&next.exchange) else { break };
                 next = after;
@@ -58,22 +57,22 @@ impl Lane {
         }
     }
 
-    async fn done(&self, exchange: &Arc<Exchange>, rules: &Rules) -> Done {
-        if let Some(why) = self.left_out(exchange) {
-            return Done { row: compare::filtered(exchange, &self.mapping, why), answer: None };
+    async fn done(&self, exchange: &mut Arc<Exchange>, rules: &Rules) -> Done {
+        let (pi, left_out) = self.filter.judge(exchange, &self.mapping);
+        if pi != exchange.sample.pi {
+            Arc::make_mut(exchange).sample.pi = pi;
+        }
+        let row = match left_out {
+            None => None,
+            Some(LeftOut::Filtered(why)) => Some(compare::filtered(exchange, &self.mapping, why)),
+            Some(LeftOut::NotDrawn) => Some(compare::not_drawn(exchange, &self.mapping)),
+        };
+        if let Some(row) = row {
+            return Done { row, answer: None };
         }
         let answer = self.answer(exchange, rules).await;
         let row = compare::compare(exchange, &answer, &self.mapping, &self.structure);
         Done { row, answer: Some(answer) }
-    }
-
-    /// Returns why an exchange is not replayed, if it is not.
-    fn left_out(&self, exchange: &Exchange) -> Option<String> {
-        if self.primary_build.as_ref() != Some(&exchange.build) {
-            return Some(format!("recorded from build {}", exchange.build));
-        }
-        let asked_for = self.only.is_empty() || self.only.contains(&exchange.id.0);
-        (!asked_for).then(|| "not asked for".into())
     }
 
     async fn answer(&self, exchange: &Arc<Exchange>, rules: &Rules) -> Answer {

@@ -32,6 +32,8 @@ pub mod target;
 pub mod redaction;
 mod frozen;
 pub mod request;
+mod bucket;
+pub mod filter;
 pub mod client;
 pub mod stub;
 pub mod matching;
@@ -59,6 +61,7 @@ use ambient::{AmbientCalls, signed};
 use attempt::Answers;
 use client::Candidate;
 use config::Config;
+use config::order::Order;
 use drive::Driver;
 use plan::{Found, Range};
 use run::{Event, Run, RunId, Settings, State, Tally};
@@ -93,6 +96,15 @@ pub enum Progress {
         segments: usize,
         /// Exchanges in them, inside the range or not.
         exchanges: u64,
+        /// The range.
+        range: Range,
+    },
+    /// Exchanges are being brought into the order of their keys.
+    Sorting {
+        /// Segments that are read.
+        read: usize,
+        /// All of them.
+        segments: usize,
     },
     /// Instances have not sealed the range yet.
     WaitingForInstances(Vec<String>),
@@ -144,6 +156,7 @@ pub async fn run(
     let (found, mut run) = planned(config, request, range, progress).await?;
     let target = production::checked(config, &request.candidate, &found).await?;
     redaction::check(config, &found, &run.evidence).await?;
+    sort(config, &found, &mut run, progress).await?;
     let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
     runs.insert(&run, &config.mapping_sha256, &shards).await?;
     let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();
@@ -151,6 +164,7 @@ pub async fn run(
         run: run.id.clone(),
         segments: run.evidence.segments.len(),
         exchanges,
+        range,
     });
     if run.evidence.segments.is_empty() {
         let failure = empty_range(&found, config, range);
@@ -162,6 +176,7 @@ pub async fn run(
     if let Err(failure) = reachable(&target, config.replay.candidate_wait).await {
         stub.stop().await;
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
+        bucket::remove(&config.store, &run.id).await?;
         return Ok(run);
     }
     let replay = &config.replay;
@@ -184,6 +199,7 @@ pub async fn run(
     } else {
         runs.advance(&mut run, Event::Finish, clock::now(), None).await?;
     }
+    bucket::remove(&config.store, &run.id).await?;
     Ok(run)
 }
 
@@ -206,10 +222,14 @@ pub async fn compare_again(
             "run {id} is {state}, only a finished run has answers to compare: replay it again"
         )));
     }
+    if !run.evidence.buckets.is_empty() {
+        bucket::build(config, &run, run.evidence.buckets.len(), progress).await?;
+    }
     let revision = runs.add_revision(id, clock::now(), &config.mapping_sha256).await?;
     let worker =
         Worker { config, runs: &runs, run: &run, revision, answers: Answers::Kept, progress };
     worker.work().await?;
+    bucket::remove(&config.store, id).await?;
     Ok(revision)
 }
 
@@ -255,6 +275,7 @@ async fn planned(
     let ends_by = range.to.min(clock::now());
     let deadline =
         ends_by.saturating_add(signed(config.replay.watermark_wait)).unwrap_or(Timestamp::MAX);
+    let order = request.settings.order.unwrap_or(config.replay.ordering.order);
     loop {
         let now = clock::now();
         let found = find(config, range, now).await?;
@@ -272,13 +293,40 @@ async fn planned(
                 created_at: now,
                 finished_at: None,
                 evidence,
-                settings: request.settings.clone(),
+                settings: Settings { order: Some(order), ..request.settings.clone() },
             };
             return Ok((found, run));
         }
         progress(&Progress::WaitingForInstances(evidence.gaps));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Makes the buckets of a run whose exchanges follow each other by order key.
+async fn sort(
+    config: &Config,
+    found: &Found,
+    run: &mut Run,
+    progress: &dyn Fn(&Progress),
+) -> Result<(), RunError> {
+    if run.settings.order != Some(Order::Key) || run.evidence.segments.is_empty() {
+        return Ok(());
+    }
+    let bytes = plan::bytes(found, &run.evidence);
+    let count = bucket::count(bytes, config.replay.ordering.bucket_bytes);
+    let built = bucket::build(config, run, count, progress).await?;
+    run.evidence.gaps.extend(built.losses);
+    run.evidence.buckets = built.buckets;
+    Ok(())
+}
+
+/// Returns the range of a length that ends at the watermark.
+pub async fn latest(config: &Config, length: Duration) -> Result<Range, RunError> {
+    let now = clock::now();
+    let length = signed(length);
+    let from = now.saturating_sub(length).unwrap_or(Timestamp::MIN);
+    let found = find(config, Range { from, to: now }, now).await?;
+    plan::latest(&found, length, now).map_err(RunError::Usage)
 }
 
 fn empty_range(found: &Found, config: &Config, range: Range) -> String {

@@ -3,7 +3,7 @@
 //! `examine` is pure: manifests in, evidence out. A range is covered when every boot that recorded in it has gapless segments
 //! and has sealed through the range's end. What is not covered is a gap, named, and nothing with a gap certifies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -217,8 +217,38 @@ pub fn may_still_seal(found: &Found, range: Range) -> bool {
     })
 }
 
-/// Splits the frozen segments into shards of at most `shard_segments_max`, in order.
+/// Returns the range of a length that ends at the watermark: the instant up to which every instance that still records has sealed. An
+/// instance that ended has sealed all that it will. The error says why there is no such range.
+pub fn latest(found: &Found, length: SignedDuration, now: Timestamp) -> Result<Range, String> {
+    if found.manifests.is_empty() {
+        return Err(format!(
+            "nothing was recorded in the {length:#} before {now}: check [service] name and [store]"
+        ));
+    }
+    let boots = boots(found);
+    let recording = boots.values().filter(|manifests| {
+        manifests.last().is_some_and(|last| !last.last)
+            && ended_by(manifests, &boots) == Timestamp::MAX
+    });
+    let sealed = recording.filter_map(|manifests| manifests.last()).map(|last| last.sealed_through);
+    let to = sealed.min().unwrap_or(now).min(now);
+    let from = to.saturating_sub(length).map_err(|error| error.to_string())?;
+    Range::new(from, to)
+}
+
+/// Returns how many compressed bytes were frozen.
+pub(crate) fn bytes(found: &Found, evidence: &Evidence) -> u64 {
+    let frozen: BTreeSet<&str> = evidence.segments.iter().map(|segment| &*segment.key).collect();
+    let manifests = found.manifests.iter().filter(|m| frozen.contains(&*m.segment));
+    manifests.map(|manifest| manifest.bytes).sum()
+}
+
+/// Splits the frozen segments into shards of at most `shard_segments_max`, in order; where there are buckets, each is a shard.
 pub fn shards(evidence: &Evidence, shard_segments_max: usize) -> Vec<Vec<String>> {
+    let keys_of = |parts: &Vec<FrozenSegment>| parts.iter().map(|part| part.key.clone()).collect();
+    if !evidence.buckets.is_empty() {
+        return evidence.buckets.iter().filter(|parts| !parts.is_empty()).map(keys_of).collect();
+    }
     let keys: Vec<String> = evidence.segments.iter().map(|segment| segment.key.clone()).collect();
     keys.chunks(shard_segments_max.max(1)).map(<[String]>::to_vec).collect()
 }

@@ -15,6 +15,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shadow_recorder::segment::Calls;
 
+use crate::config::order::Order;
+use crate::filter::Selection;
 use crate::journal::Outcome;
 use crate::misses::Misses;
 
@@ -149,6 +151,10 @@ pub struct Run {
 pub struct Settings {
     /// Replay only the exchanges with these ids; the others are filtered. Empty: all.
     pub only: BTreeSet<String>,
+    /// Which of the range's exchanges are replayed.
+    pub selection: Selection,
+    /// In which order; when a run is planned the configured one takes the place of none.
+    pub order: Option<Order>,
 }
 
 /// What the plan froze and found in the range.
@@ -156,6 +162,9 @@ pub struct Settings {
 pub struct Evidence {
     /// The frozen segments, in the order in which they are replayed.
     pub segments: Vec<FrozenSegment>,
+    /// Where exchanges follow each other by order key: the parts of each bucket, replayed instead of the segments.
+    #[serde(default)]
+    pub buckets: Vec<Vec<FrozenSegment>>,
     /// The production build that the candidate is compared with; other builds' exchanges are filtered.
     pub primary_build: Option<String>,
     /// Exchanges lost in production while recording the frozen segments, by reason.
@@ -166,6 +175,15 @@ pub struct Evidence {
     pub calls: Calls,
     /// Why the range is not wholly covered: instances that had not sealed it, missing or damaged segments. Empty: covered.
     pub gaps: Vec<String>,
+}
+
+impl Evidence {
+    /// Returns what is frozen under these keys: segments or parts of buckets.
+    pub(crate) fn frozen(&self, keys: &[String]) -> Vec<FrozenSegment> {
+        let keys: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
+        let all = self.segments.iter().chain(self.buckets.iter().flatten());
+        all.filter(|frozen| keys.contains(&*frozen.key)).cloned().collect()
+    }
 }
 
 /// A segment of a run. Its digest is verified when it is read.
@@ -218,6 +236,11 @@ impl Tally {
         self.misses.add(&other.misses);
     }
 
+    /// Returns how many exchanges are done.
+    pub fn done(&self) -> u64 {
+        self.matched + self.different + self.filtered + self.errored + self.unverified
+    }
+
     /// Counts an exchange that is done.
     pub fn count(&mut self, outcome: Outcome) {
         *match outcome {
@@ -231,8 +254,7 @@ impl Tally {
 
     /// Returns whether every recorded exchange ended in exactly one outcome.
     pub fn is_complete(&self) -> bool {
-        self.recorded
-            == self.matched + self.different + self.filtered + self.errored + self.unverified
+        self.recorded == self.done()
     }
 }
 

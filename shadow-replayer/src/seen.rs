@@ -15,8 +15,10 @@ pub(crate) struct Seen(HashMap<String, i64>);
 impl Seen {
     /// Forgets what cannot lie in this segment, nor in one after it.
     pub(crate) fn begin(&mut self, frozen: &FrozenSegment) {
-        if let Some(key) = SegmentKey::parse(&frozen.key) {
-            self.0.retain(|_, received_us| *received_us >= key.first_us);
+        match SegmentKey::parse(&frozen.key) {
+            Some(key) => self.0.retain(|_, received_us| *received_us >= key.first_us),
+            // Nothing lies twice in buckets.
+            None => self.0.clear(),
         }
     }
 

@@ -4,7 +4,7 @@ use shadow_recorder::exchange::{Body, ExchangeId, Response, Sample};
 
 use crate::matching::Miss;
 
-fn mapping() -> Mapping {
+pub(crate) fn mapping() -> Mapping {
     let toml = "[[ledger]]\nroute = \"POST /trips/*\"\ntransactions = \"$.t[*]\"\nentries = \"$.e[*]\"\n\
                 line_of_business = \"$.lob\"\ngl_account = \"$.gl\"\ncurrency = { value = \"USD\" }\n\
                 debit = \"$.d\"\ncredit = \"$.c\"\n";
@@ -18,7 +18,7 @@ fn response(status: u16, body: &str) -> Response {
     Response { status, headers: vec![], body: Body::of_text(body), trailers: vec![] }
 }
 
-fn booked(lob: &str) -> String {
+pub(crate) fn booked(lob: &str) -> String {
     format!(
         r#"{{"t":[{{"e":[{{"lob":"{lob}","gl":"1","d":5,"c":0}},{{"lob":"Rides","gl":"2","d":0,"c":5}}]}}]}}"#
     )

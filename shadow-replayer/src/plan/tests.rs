@@ -153,3 +153,54 @@ fn a_wide_hole_is_one_gap() {
     assert_eq!(gaps.len(), 1);
     assert!(gaps[0].starts_with("segments 2 to "), "{gaps:?}");
 }
+
+#[test]
+fn the_latest_range_ends_where_every_instance_that_records_has_sealed() {
+    let found =
+        |manifests: &[Manifest]| Found { manifests: manifests.to_vec(), unreadable: vec![] };
+    let of = |manifests: &[Manifest]| {
+        latest(&found(manifests), SignedDuration::from_secs(30), at(200)).map(|r| (r.from, r.to))
+    };
+    let (a, b) = (manifest("a", 1, 0, 90), manifest("b", 1, 0, 120));
+    let b = Manifest { instance: "other".into(), ..b };
+    assert_eq!(of(&[a.clone(), b.clone()]), Ok((at(60), at(90))));
+    let stopped = Manifest { last: true, ..a.clone() };
+    assert_eq!(of(&[stopped.clone(), b]), Ok((at(90), at(120))));
+    assert_eq!(of(&[stopped]), Ok((at(170), at(200))), "nothing records any more");
+    let again = Manifest { opened_at: at(95), ..manifest("c", 1, 95, 150) };
+    assert_eq!(of(&[a, again]), Ok((at(120), at(150))), "the first boot has died");
+    assert!(of(&[]).unwrap_err().contains("nothing was recorded"));
+}
+
+#[test]
+fn a_bucket_is_a_shard() {
+    let part = |key: &str| FrozenSegment { key: key.into(), sha256: String::new(), exchanges: 1 };
+    let buckets = vec![vec![part("b0p0"), part("b0p1")], vec![], vec![part("b2p0")]];
+    let evidence = Evidence { segments: vec![part("s")], buckets, ..Evidence::default() };
+    assert_eq!(shards(&evidence, 16), [vec!["b0p0", "b0p1"], vec!["b2p0"]]);
+}
+
+#[tokio::test]
+async fn ten_thousand_segments_are_planned_from_their_manifests_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::directory(folder.path());
+    // Of a hundred instances, each a segment a minute; the segments themselves are not there to be read.
+    for (instance, minute) in (0..100).flat_map(|i| (0..100_u32).map(move |minute| (i, minute))) {
+        let opened = i64::from(minute) * 60;
+        let first = at(opened);
+        let key = format!("{}{instance}-{minute}", hour_prefix("ledger", first.as_microsecond()));
+        let path = folder.path().join(format!("{key}{MANIFEST_SUFFIX}"));
+        let manifest = Manifest {
+            instance: format!("pod-{instance}"),
+            segment: format!("{key}.ndjson.zst"),
+            ..manifest(&instance.to_string(), u64::from(minute) + 1, opened, opened + 60)
+        };
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    }
+    let range = Range { from: at(0), to: at(6_000) };
+    let found = find(&store, "ledger", range, SignedDuration::from_hours(1), at(9_000)).await;
+    let evidence = examine(&found.unwrap(), range);
+    assert_eq!(evidence.gaps, Vec::<String>::new());
+    assert_eq!((evidence.segments.len(), shards(&evidence, 16).len()), (10_000, 625));
+}

@@ -22,7 +22,7 @@ fn run() -> Run {
             gaps: vec!["a gap".into()],
             ..Evidence::default()
         },
-        settings: Settings { only: ["e1".to_owned()].into() },
+        settings: Settings { only: ["e1".to_owned()].into(), ..Settings::default() },
     }
 }
 

@@ -6,7 +6,10 @@ mod recording;
 mod upstream;
 mod world;
 
+mod filters;
 mod noise;
+mod order;
 mod run;
+mod segments;
 mod sent;
 mod stub;

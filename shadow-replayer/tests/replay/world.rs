@@ -141,7 +141,17 @@ impl World {
 
     /// Returns the text columns of a table of a run's journal, row by row, by column name.
     pub(crate) fn rows(&self, table: &str, run: &str) -> Vec<BTreeMap<String, String>> {
-        let folder = self.store().join(format!("journal/{table}/revision=1/run_id={run}"));
+        self.rows_of(table, 1, run)
+    }
+
+    /// Returns those of a revision.
+    pub(crate) fn rows_of(
+        &self,
+        table: &str,
+        revision: u32,
+        run: &str,
+    ) -> Vec<BTreeMap<String, String>> {
+        let folder = self.store().join(format!("journal/{table}/revision={revision}/run_id={run}"));
         let mut files: Vec<PathBuf> =
             std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
