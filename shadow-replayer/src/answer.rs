@@ -68,6 +68,12 @@ pub struct Answer {
     /// Their positions in the exchange; none where it was not sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_made: Vec<u32>,
+    /// Calls that a declared assumption answered.
+    #[serde(default)]
+    pub assumed: u32,
+    /// Whether the candidate called upstreams of its own, of which nothing was seen.
+    #[serde(default)]
+    pub own_upstreams: bool,
 }
 
 /// Why there is no answer.
@@ -95,6 +101,8 @@ impl Answer {
             hits: 0,
             unused,
             not_made: Vec::new(),
+            assumed: 0,
+            own_upstreams: false,
         }
     }
 }

@@ -100,6 +100,11 @@ impl Attempt<'_> {
         }
         let mut tally = counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tally.losses = losses;
+        if self.run.settings.own_upstreams {
+            tally
+                .doubts
+                .insert("the upstreams are the candidate's own and no control was run".to_owned());
+        }
         (self.progress)(&tally);
         Ok(tally)
     }

@@ -172,7 +172,7 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
             return errored(primary, because("the candidate's answer cannot be read", what));
         }
     };
-    if !recorded.upstream.is_empty() && answer.hits == 0 {
+    if !recorded.upstream.is_empty() && answer.hits == 0 && !answer.own_upstreams {
         let reason = "not recomputed: the candidate made none of the recorded upstream calls";
         return unverified(booked, why(reason));
     }
@@ -265,6 +265,7 @@ fn row(
         upstream_hits: answer.map_or(0, |answer| count(answer.hits as usize)),
         upstream_misses: answer.map_or(0, |answer| count(answer.misses.len())),
         upstream_unused: answer.map_or(0, |answer| count(answer.unused as usize)),
+        upstream_assumed: answer.map_or(0, |answer| count(answer.assumed as usize)),
         newly_unbalanced: result.newly_unbalanced,
         money_known,
         pi: long(recorded.sample.pi),

@@ -15,7 +15,7 @@
 //! exchange    run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             route, outcome, stratum  text    reason, detail, blame  text?
 //!             primary_status, shadow_status  int32?             primary_duration_us, shadow_duration_us  int64?
-//!             upstream_hits, upstream_misses, upstream_unused, newly_unbalanced  int32
+//!             upstream_hits, upstream_misses, upstream_unused, upstream_assumed, newly_unbalanced  int32
 //!             money_known          bool        pi  int64, over 2⁵³
 //! difference  run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             source               text        transactions     text (JSON)
@@ -203,6 +203,8 @@ pub struct ExchangeRow {
     pub upstream_misses: i32,
     /// Recorded upstream calls that the candidate did not make.
     pub upstream_unused: i32,
+    /// Upstream calls that production never made and that a declared assumption answered.
+    pub upstream_assumed: i32,
     /// Transactions balanced in production and unbalanced in the candidate.
     pub newly_unbalanced: i32,
     /// Whether production's side could be read.
@@ -339,6 +341,7 @@ fn append_exchange(table: &mut Table, row: &ExchangeRow) {
     table.flag(16, row.money_known);
     table.long(17, Some(row.pi));
     table.text(18, Some(&row.stratum));
+    table.int(19, Some(row.upstream_assumed));
 }
 
 fn append_structure(table: &mut Table, at: &Where, found: &Found) {
@@ -401,6 +404,7 @@ fn exchange_schema() -> Schema {
         ("money_known", DataType::Boolean, false),
         ("pi", DataType::Int64, false),
         ("stratum", DataType::Utf8, false),
+        ("upstream_assumed", DataType::Int32, false),
     ])
 }
 

@@ -31,21 +31,16 @@ pub mod allow;
 pub mod target;
 pub mod redaction;
 mod frozen;
-mod plain;
-mod reset;
-pub mod secret;
-pub mod signature;
-pub mod credential;
 pub mod request;
 mod bucket;
 pub mod filter;
-mod given_up;
 pub mod client;
 pub mod stub;
 pub mod matching;
 pub mod difference;
 pub mod misses;
 pub mod ambient;
+pub mod assume;
 pub mod answer;
 pub mod compare;
 pub mod pairing;
@@ -69,7 +64,6 @@ use client::Candidate;
 use config::Config;
 use config::order::Order;
 use drive::Driver;
-use given_up::GivenUp;
 use plan::{Found, Range};
 use run::{Event, Run, RunId, Settings, State, Tally};
 use store::{RunStore, without_credentials};
@@ -125,9 +119,9 @@ pub enum RunError {
     /// The request or the configuration cannot be used.
     #[error("{0}")]
     Usage(String),
-    /// The stub cannot listen.
+    /// The stub cannot start.
     #[error(transparent)]
-    Stub(#[from] stub::BindError),
+    Stub(#[from] stub::StubError),
     /// The capture store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -140,14 +134,6 @@ pub enum RunError {
     /// A local file cannot be written.
     #[error("cannot write the attempt's local files")]
     Scratch(#[source] std::io::Error),
-    /// The candidate's store cannot be restored.
-    #[error(
-        "the candidate's store was not restored before shard {0}, so nothing was replayed on it: {1}; mend [replay.state], then resume"
-    )]
-    Reset(u32, String),
-    /// It is no use to go on.
-    #[error("{0}")]
-    GivenUp(String),
     /// An attempt's file was changed in the store.
     #[error("{0} is not what the attempt wrote")]
     Damaged(String),
@@ -187,7 +173,7 @@ pub async fn run(
         return Ok(run);
     }
     let ambient = ambient_calls(config, &found, range).await?;
-    let stub = Stub::start(config, ambient, range.from).await?;
+    let stub = Stub::start(config, &run, ambient).await?;
     if let Err(failure) = reachable(&target, config.replay.candidate_wait).await {
         stub.stop().await;
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
@@ -203,22 +189,11 @@ pub async fn run(
         replay.body_bytes_max,
     );
     runs.advance(&mut run, Event::Start, clock::now(), None).await?;
-    let answers = Answers::Live(Arc::new(Driver {
-        candidate,
-        stub,
-        linger: replay.linger,
-        given_up: GivenUp::default(),
-    }));
+    let answers = Answers::Live(Arc::new(Driver { candidate, stub, linger: replay.linger }));
     let worker = Worker { config, runs: &runs, run: &run, revision: 1, answers, progress };
     let counted = worker.work().await;
     worker.stop().await;
-    let tally = match counted {
-        Err(RunError::GivenUp(why)) => {
-            runs.advance(&mut run, Event::Fail, clock::now(), Some(&why)).await?;
-            return Ok(run);
-        }
-        counted => counted?,
-    };
+    let tally = counted?;
     if tally.recorded == 0 && tally.losses.is_empty() {
         let failure = empty_range(&found, config, range);
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
@@ -319,7 +294,11 @@ async fn planned(
                 created_at: now,
                 finished_at: None,
                 evidence,
-                settings: Settings { order: Some(order), ..request.settings.clone() },
+                settings: Settings {
+                    order: Some(order),
+                    own_upstreams: config.stub.own_upstreams,
+                    ..request.settings.clone()
+                },
             };
             return Ok((found, run));
         }

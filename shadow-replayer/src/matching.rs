@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shadow_recorder::config::upstream::Upstream;
-use shadow_recorder::exchange::{End, Request, UpstreamCall};
+use shadow_recorder::exchange::{End, Omission, Request, UpstreamCall};
 
 use crate::difference::{Difference, bounded, differences, is_same};
 
@@ -55,6 +55,8 @@ pub fn unanswerable(call: &UpstreamCall) -> Option<String> {
     let is_grpc = body.is_some_and(|body| body.rendering.is_some());
     match (call.end, omitted) {
         (End::ClientAborted | End::Truncated, _) => Some("the recorded call was broken off".into()),
+        // The service saw such an answer break off as well.
+        (End::UpstreamFailed, Some(Omission::Truncated)) => None,
         (_, Some(why)) => Some(format!("the recorded answer's body was not stored ({why:?})")),
         _ if is_grpc => Some("the recorded answer is gRPC, which is not replayed yet".into()),
         (End::Complete | End::UpstreamFailed, None) => None,

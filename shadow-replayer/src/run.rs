@@ -155,6 +155,8 @@ pub struct Settings {
     pub selection: Selection,
     /// In which order; when a run is planned the configured one takes the place of none.
     pub order: Option<Order>,
+    /// The candidate calls upstreams of its own, of which nothing is seen: there is no stub.
+    pub own_upstreams: bool,
 }
 
 /// What the plan froze and found in the range.

@@ -5,38 +5,29 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use jiff::Timestamp;
-use shadow_recorder::config::upstream::Upstream;
-use shadow_recorder::exchange::{Body, Exchange, Omission, Request, UpstreamCall};
+use shadow_recorder::clock;
+use shadow_recorder::exchange::{Exchange, UpstreamCall};
 use shadow_recorder::redact::Redactor;
-use shadow_recorder::trace_context::{self, Carried};
-use shadow_recorder::{body, redact};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod door;
 mod open;
 mod reply;
+mod state;
 
 pub use door::BindError;
 
 use crate::ambient::AmbientCalls;
-use crate::client;
+use crate::assume;
 use crate::config::Config;
-use crate::matching::{self, Miss};
-use door::Way;
-use open::{Open, OpenExchanges};
-use reply::Reply;
-
-const UNKNOWN_HOST: &str =
-    "no upstream has this host: name it in the `hosts` of an [[upstream]], and record again";
-const TUNNEL: &str = "what passes through a tunnel is neither recorded nor replayed: let the service call the upstream by http://";
+use crate::matching::Miss;
+use crate::run::Run;
+use open::Open;
+use state::State;
 
 /// The running stub.
 #[derive(Debug)]
@@ -58,37 +49,51 @@ pub struct Seen {
     pub hits: usize,
     /// The positions of the recorded calls that were not made.
     pub unused: Vec<usize>,
+    /// Calls that a declared assumption answered.
+    pub assumed: usize,
 }
 
-#[derive(Debug)]
-struct State {
-    open: Mutex<OpenExchanges>,
-    ambient: AmbientCalls,
-    // With one exchange in flight a call without trace context can only belong to it.
-    alone: bool,
-    body_bytes_max: usize,
-    /// When the newest exchange opened so far was received, for calls of no exchange.
-    latest_us: AtomicI64,
-    late: AtomicU64,
+/// The stub cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StubError {
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An assumption does not hold any more.
+    #[error("{0}")]
+    Expired(String),
 }
 
 impl Stub {
-    /// Binds the listeners that the configuration asks for, and answers until it is stopped. `from` is the range's first instant.
+    /// Binds the listeners that the configuration asks for, and answers until it is stopped. In a run whose candidate has upstreams
+    /// of its own there are none.
     pub async fn start(
         config: &Config,
+        run: &Run,
         ambient: AmbientCalls,
-        from: Timestamp,
-    ) -> Result<Self, BindError> {
+    ) -> Result<Self, StubError> {
+        if let Some(expired) = assume::expired(&config.stub.assume, clock::now()) {
+            return Err(StubError::Expired(expired));
+        }
         let state = Arc::new(State {
             open: Mutex::default(),
             ambient,
             alone: config.replay.in_flight == 1,
             body_bytes_max: config.replay.body_bytes_max,
-            latest_us: AtomicI64::new(from.as_microsecond()),
+            assumptions: config.stub.assume.clone(),
+            latency: config.stub.latency,
+            own_upstreams: run.settings.own_upstreams,
+            latest_us: AtomicI64::new(run.from.as_microsecond()),
+            calls: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
             late: AtomicU64::new(0),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let doors = door::open(&config.upstreams, &config.stub).await?;
+        let doors = if run.settings.own_upstreams {
+            Vec::new()
+        } else {
+            door::open(&config.upstreams, &config.stub).await?
+        };
         let places = doors.iter().map(|door| (door.name.clone(), door.address)).collect();
         for door in doors {
             tasks.spawn(door::accept(door, Arc::clone(&state), stop.clone()));
@@ -115,8 +120,14 @@ impl Stub {
         redactor: &Arc<Redactor>,
     ) {
         self.state.latest_us.fetch_max(exchange.received_at.as_microsecond(), Ordering::Relaxed);
-        let open = Arc::new(Open::new(exchange, trace_id, redactor));
+        let open = Open::new(exchange, trace_id, redactor, !self.state.own_upstreams);
+        let open = Arc::new(open);
         self.state.locked().insert(name, open);
+    }
+
+    /// Returns whether the candidate has upstreams of its own.
+    pub fn is_off(&self) -> bool {
+        self.state.own_upstreams
     }
 
     /// Returns how many calls came for closed exchanges since it was last asked.
@@ -139,162 +150,25 @@ impl Stub {
         open.close()
     }
 
+    /// Tells that the candidate answered an exchange for which production's service had made calls. Returns what to do about a
+    /// candidate that answered `most` of them and never called the stub.
+    pub fn is_in_vain(&self, most: u64, advertise: Option<&str>) -> Option<String> {
+        if self.state.own_upstreams || self.state.calls.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let expected = self.state.expected.fetch_add(1, Ordering::Relaxed) + 1;
+        (expected >= most).then(|| {
+            format!(
+                "the candidate does not use the stub: it answered {expected} exchanges for which production called upstreams, and made no call; give it as its upstreams {}; or set [replay] upstreams = \"own\" where it has test upstreams of its own",
+                self.places(advertise).join(", ")
+            )
+        })
+    }
+
     /// Stops listening and ends every connection.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-impl State {
-    fn locked(&self) -> MutexGuard<'_, OpenExchanges> {
-        // The maps are consistent between any two calls, so a panic elsewhere does not spoil them.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn answer(&self, way: &Way, request: http::Request<Incoming>) -> Reply {
-        if request.method() == Method::CONNECT {
-            return self.tunnel(&request);
-        }
-        let upstream = way.upstream(&request).cloned();
-        let (head, incoming) = request.into_parts();
-        let carried = trace_context::read(&head.headers);
-        let coding = client::coding(&head.headers);
-        // A body that is too long or breaks off matches nothing, and at a sink it is money that cannot be read.
-        let coding = coding.as_deref();
-        let (body, trailers) = match Limited::new(incoming, self.body_bytes_max).collect().await {
-            Ok(whole) => {
-                let trailers = whole.trailers().map(redact::recorded).unwrap_or_default();
-                (body::decode(&whole.to_bytes(), coding, self.body_bytes_max), trailers)
-            }
-            Err(_) => (body::omitted(Omission::OverLimit, coding, 0), Vec::new()),
-        };
-        let call = Request {
-            method: head.method.to_string(),
-            target: head.uri.path_and_query().map_or("/".into(), ToString::to_string),
-            version: format!("{:?}", head.version),
-            headers: redact::recorded(&head.headers),
-            body,
-            trailers,
-            principal: None,
-        };
-        match upstream {
-            Ok(upstream) => self.look_up(&upstream, &carried, call),
-            Err(host) => self.refuse(&host, &carried, &call, UNKNOWN_HOST),
-        }
-    }
-
-    /// Refuses a tunnel.
-    fn tunnel<B>(&self, request: &http::Request<B>) -> Reply {
-        let host = request.uri().authority().map_or_else(String::new, ToString::to_string);
-        let call = Request {
-            method: Method::CONNECT.to_string(),
-            target: host.clone(),
-            version: format!("{:?}", request.version()),
-            headers: Vec::new(),
-            body: Body::default(),
-            trailers: Vec::new(),
-            principal: None,
-        };
-        self.refuse(&host, &trace_context::read(request.headers()), &call, TUNNEL)
-    }
-
-    /// Refuses a call that no recording can answer.
-    fn refuse(&self, host: &str, carried: &Carried, call: &Request, why: &str) -> Reply {
-        let attributed = self.locked().attribute(carried, self.alone);
-        match attributed {
-            Some(open) => open.miss(host, call, why),
-            None if carried.exchange.is_some() => {
-                self.late.fetch_add(1, Ordering::Relaxed);
-            }
-            None => {
-                for open in self.locked().all() {
-                    open.miss(host, call, why);
-                }
-            }
-        }
-        reply::error(StatusCode::MISDIRECTED_REQUEST, &format!("{} {host}: {why}", call.method))
-    }
-
-    /// Answers a call, as the candidate made it, from its exchange, else from the ambient calls, else as a miss.
-    fn look_up(&self, upstream: &Upstream, carried: &Carried, given: Request) -> Reply {
-        let Some(open) = self.locked().attribute(carried, self.alone) else {
-            return self.stray(upstream, carried, &given);
-        };
-        // The ambient calls were recorded under rules of their own.
-        let unredacted = upstream.ambient_age_max.map(|_| given.clone());
-        let call = open.redacted(&upstream.name, given);
-        let mut made = open.made();
-        if made.closed {
-            return self.late();
-        }
-        let reply = match matching::find(upstream, open.recorded(), &made.used, &call) {
-            Ok(at) => {
-                made.used[at] = true;
-                let recorded = &open.recorded()[at];
-                if let Some(differs) = matching::unanswerable(recorded) {
-                    let miss = Miss::of(&upstream.name, &call, differs);
-                    let reply = reply::error(StatusCode::BAD_GATEWAY, &miss.to_string());
-                    made.seen.misses.push(miss);
-                    reply
-                } else {
-                    let offset_us = open.began.elapsed().as_micros();
-                    made.seen.calls.push(UpstreamCall {
-                        name: recorded.name.clone(),
-                        offset_us: u64::try_from(offset_us).unwrap_or(u64::MAX),
-                        duration_us: 0,
-                        request: call,
-                        response: None,
-                        end: recorded.end,
-                    });
-                    reply::recorded(recorded)
-                }
-            }
-            Err(miss) => {
-                let at = open.exchange.received_at;
-                let ambient = unredacted.and_then(|call| self.ambient.find(upstream, &call, at));
-                if let Some(ambient) = ambient {
-                    reply::recorded(ambient)
-                } else {
-                    let reply = reply::error(StatusCode::BAD_GATEWAY, &miss.to_string());
-                    made.seen.misses.push(*miss);
-                    reply
-                }
-            }
-        };
-        drop(made);
-        open.changed.notify_one();
-        reply
-    }
-
-    /// Answers a call that certainly belongs to no open exchange, or to none that is known.
-    fn stray(&self, upstream: &Upstream, carried: &Carried, given: &Request) -> Reply {
-        if carried.exchange.is_some() {
-            return self.late();
-        }
-        let latest_us = self.latest_us.load(Ordering::Relaxed);
-        let latest = Timestamp::from_microsecond(latest_us).unwrap_or(Timestamp::MIN);
-        let ambient = self.ambient.find(upstream, given, latest);
-        ambient.map_or_else(|| self.doubtful(upstream, given), reply::recorded)
-    }
-
-    /// A call that no exchange certainly made spoils all that are open: any of them may have needed it.
-    fn doubtful(&self, upstream: &Upstream, call: &Request) -> Reply {
-        let all = self.locked().all();
-        let differs = format!(
-            "the call carries no trace context of an exchange and {} are in flight; set [replay] in_flight = 1 for a service that propagates none",
-            all.len()
-        );
-        for open in all {
-            open.miss(&upstream.name, call, &differs);
-        }
-        reply::error(StatusCode::BAD_GATEWAY, &differs)
-    }
-
-    fn late(&self) -> Reply {
-        self.late.fetch_add(1, Ordering::Relaxed);
-        let what = "the exchange of this call is closed; see [replay] linger";
-        reply::error(StatusCode::BAD_GATEWAY, what)
     }
 }

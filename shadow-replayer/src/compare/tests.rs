@@ -73,6 +73,8 @@ fn answered(status: u16, body: &str) -> Answer {
         hits: 0,
         unused: 0,
         not_made: vec![],
+        assumed: 0,
+        own_upstreams: false,
     }
 }
 

@@ -6,8 +6,11 @@ use shadow_recorder::config::egress::egress;
 use shadow_recorder::config::upstream::Upstream;
 use shadow_recorder::config::{Document, Table};
 
+use super::assume::assumptions;
+use crate::assume::Assumption;
+
 /// `[replay.stub]`, and `[egress]` as it is in a replay. Where the stub listens for one upstream is that upstream's `listen`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Stub {
     /// One listener for all upstreams: the `Host` of a call says which is meant.
     pub by_host: Option<SocketAddr>,
@@ -15,12 +18,28 @@ pub struct Stub {
     pub proxy: Option<SocketAddr>,
     /// The name by which the candidate reaches this host, where that is no address of a listener.
     pub advertise: Option<String>,
+    /// By how much recorded durations of upstream calls are multiplied before an answer is given; nothing: it is given at once.
+    pub latency: Option<f64>,
+    /// Answered exchanges with recorded upstream calls after which a run ends whose candidate never called the stub.
+    pub unused_exchanges_max: u64,
+    /// Whether the candidate calls upstreams of its own, and there is no stub.
+    pub own_upstreams: bool,
+    /// Declared calls that production did not make.
+    pub assume: Vec<Assumption>,
 }
 
 /// An upstream of such a name has its address in its own `listen`.
-const KEYS: [&str; 4] = ["listen", "advertise", "by_host", "proxy"];
+const KEYS: [&str; 7] = [
+    "listen",
+    "advertise",
+    "by_host",
+    "proxy",
+    "latency",
+    "latency_factor",
+    "unused_exchanges_max",
+];
 
-/// Takes `[replay.stub]` and `[egress]`; sets where the stub listens for each upstream.
+/// Takes `[replay.stub]`, `[[replay.assume]]` and `[egress]`; sets where the stub listens for each upstream.
 pub(super) fn stub(
     document: &Document<'_>,
     replay: &mut Table<'_, '_>,
@@ -39,11 +58,59 @@ pub(super) fn stub(
     let egress = egress(document, upstreams);
     let (by_host, proxy) = (place("by_host", egress.by_host), place("proxy", egress.proxy));
     let advertise = table.as_mut().and_then(|table| table.parsed("advertise", named));
+    let latency = table.as_mut().and_then(latency);
+    let unused = table.as_mut().and_then(|table| table.integer("unused_exchanges_max", 1));
     if let Some(table) = table {
         let names = upstreams.iter().map(|upstream| &*upstream.name);
         table.finish(&KEYS.into_iter().chain(names).collect::<Vec<_>>());
     }
-    Stub { by_host, proxy, advertise }
+    Stub {
+        by_host,
+        proxy,
+        advertise,
+        latency,
+        unused_exchanges_max: unused.unwrap_or(20),
+        own_upstreams: own_upstreams(replay, upstreams),
+        assume: assumptions(replay, upstreams),
+    }
+}
+
+fn latency(table: &mut Table<'_, '_>) -> Option<f64> {
+    let recorded = table.parsed("latency", |text| match text {
+        "skip" => Ok(false),
+        "recorded" => Ok(true),
+        other => Err(format!("`latency` is `{other}`: write \"skip\" or \"recorded\"")),
+    });
+    let factor = table.parsed("latency_factor", |text| {
+        let factor = text.parse().ok().filter(|factor: &f64| (0.0..=100.0).contains(factor));
+        factor.ok_or_else(|| {
+            format!("`{text}` is not a factor: write a number up to 100, for example \"0.5\"")
+        })
+    });
+    (recorded == Some(true)).then(|| factor.unwrap_or(1.0))
+}
+
+/// Takes `upstreams` of `[replay]`.
+fn own_upstreams(replay: &mut Table<'_, '_>, upstreams: &[Upstream]) -> bool {
+    let Some(text) = replay.text("upstreams") else { return false };
+    match &*text.value {
+        "recorded" => false,
+        "own" => {
+            for sink in upstreams.iter().filter(|upstream| upstream.sink) {
+                let what = format!(
+                    "`upstreams = \"own\"` leaves what the candidate posts to sink {} unseen: a sink needs the stub",
+                    sink.name
+                );
+                replay.mistake_at(&text, &what);
+            }
+            true
+        }
+        other => {
+            let what = format!("`upstreams` is `{other}`: write \"recorded\" or \"own\"");
+            replay.mistake_at(&text, &what);
+            false
+        }
+    }
 }
 
 /// Takes `listen`, by which the stub serves other hosts than this.
@@ -116,6 +183,10 @@ mod tests {
         assert_eq!(said, "");
         let said = taken("[replay.stub]\nadvertise = \"http://ci\"\nlisten = \"here\"\nfy = 1").2;
         for part in ["not a host's name", "not an IP address", "unknown key `fy`"] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        let said = taken("listen = \"127.0.0.1:9\"\nsink = true\n[replay]\nupstreams = \"own\"\n[replay.stub]\nlatency = \"slow\"\nlatency_factor = \"x\"").2;
+        for part in ["a sink needs the stub", "write \"skip\" or \"recorded\"", "not a factor"] {
             assert!(said.contains(part), "{part} is not in {said}");
         }
         let said = taken("").2;

@@ -50,6 +50,7 @@ fn row() -> ExchangeRow {
         upstream_hits: 2,
         upstream_misses: 0,
         upstream_unused: 1,
+        upstream_assumed: 0,
         newly_unbalanced: 1,
         money_known: true,
         pi: 1 << 53,

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::State;
+use super::state::State;
 use crate::config::stub::Stub as Settings;
 
 /// A listener of the stub cannot be bound.

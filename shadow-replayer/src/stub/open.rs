@@ -35,8 +35,15 @@ pub(super) struct Made {
 }
 
 impl Open {
-    pub(super) fn new(exchange: &Arc<Exchange>, trace_id: &str, redactor: &Arc<Redactor>) -> Self {
-        let made = Made { used: vec![false; exchange.upstream.len()], ..Made::default() };
+    /// Opens an exchange; its recorded calls are `expected`, unless the candidate has upstreams of its own.
+    pub(super) fn new(
+        exchange: &Arc<Exchange>,
+        trace_id: &str,
+        redactor: &Arc<Redactor>,
+        expected: bool,
+    ) -> Self {
+        let calls = if expected { exchange.upstream.len() } else { 0 };
+        let made = Made { used: vec![false; calls], ..Made::default() };
         Self {
             trace_id: trace_id.into(),
             exchange: Arc::clone(exchange),

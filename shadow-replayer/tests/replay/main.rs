@@ -7,11 +7,9 @@ mod upstream;
 mod world;
 
 mod filters;
-mod authentication;
 mod noise;
 mod order;
 mod run;
 mod segments;
 mod sent;
-mod state;
 mod stub;

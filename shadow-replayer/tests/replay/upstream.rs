@@ -27,6 +27,10 @@ impl Call {
         Self { method: "GET", target, host: "fx.internal", body, http2: false }
     }
 
+    pub(crate) fn post(target: impl Into<String>, body: impl Into<String>) -> Self {
+        Self { method: "POST", body: body.into(), ..Self::get(target) }
+    }
+
     /// Makes the call for a request, whose trace context it carries; returns the status and the body, or how it failed.
     pub(crate) async fn send(
         self,
