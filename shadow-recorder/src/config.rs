@@ -170,6 +170,11 @@ impl<'t> Document<'t> {
         Table { document: self, name, at: Some(at), entries, overridable: false }
     }
 
+    /// Returns a variable of the environment, in which secrets are kept.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.environment)(name)
+    }
+
     /// Reports a mistake that no single place of the file makes.
     pub fn mistake_of_all(&self, what: String) {
         self.mistake(0, what);

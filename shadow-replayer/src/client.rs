@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,12 +16,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 use shadow_recorder::exchange::{Exchange, Omission, Response};
-use shadow_recorder::{body, redact};
+use shadow_recorder::{body, clock, redact};
 use tower::Service;
 
 use crate::answer::Failure;
 use crate::config::candidate::CandidateRules;
-use crate::request::Maker;
+use crate::credential::Credentials;
+use crate::request::{Maker, Moment};
 use crate::run::RunId;
 use crate::target::Target;
 
@@ -28,6 +31,9 @@ use crate::target::Target;
 pub struct Candidate {
     client: Client<HttpConnector<Pinned>, Full<Bytes>>,
     maker: Maker,
+    credentials: Option<Arc<Credentials>>,
+    /// Requests that production accepted, and that were refused here or had no credential.
+    refused: Arc<AtomicU64>,
     timeout: Duration,
     body_bytes_max: usize,
 }
@@ -62,8 +68,11 @@ impl Candidate {
         let mut connector = HttpConnector::new_with_resolver(Pinned(target.addresses));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).set_host(false).build(connector);
+        let issue = rules.authentication.issue.clone();
+        let credentials = issue.map(|issue| Arc::new(Credentials::new(issue)));
         let maker = Maker { origin: target.origin, run, rules };
-        Self { client, maker, timeout, body_bytes_max }
+        let refused = Arc::default();
+        Self { client, maker, credentials, refused, timeout, body_bytes_max }
     }
 
     /// Sends the request of an exchange; returns the answer, or whose fault it is that there is none, and the time it took.
@@ -72,7 +81,7 @@ impl Candidate {
         exchange: &Exchange,
         trace_id: &str,
     ) -> (Result<Response, Failure>, Duration) {
-        let request = match self.maker.request(exchange, trace_id) {
+        let request = match self.request(exchange, trace_id).await {
             Ok(request) => request,
             Err(why) => return (Err(Failure::Harness(why)), Duration::ZERO),
         };
@@ -81,7 +90,36 @@ impl Candidate {
         let answer = answer.unwrap_or_else(|_| {
             Err(format!("the candidate did not answer within {:?}", self.timeout))
         });
+        let status = |answer: &Response| answer.status;
+        let accepted = exchange.response.as_ref().is_some_and(|answer| status(answer) < 400);
+        if accepted && matches!(answer.as_ref().map(status), Ok(401 | 403)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
         (answer.map_err(Failure::Candidate), start.elapsed())
+    }
+
+    /// Returns why it is no use to go on: too many credentials were refused.
+    pub fn hopeless(&self) -> Option<String> {
+        let refused = self.refused.load(Ordering::Relaxed);
+        (refused >= self.maker.rules.authentication.refusals_max).then(|| {
+            format!(
+                "the candidate refused the credentials of {refused} exchanges that production accepted, or there were none: see [replay.authentication]; its refusals_max says at how many a run stops"
+            )
+        })
+    }
+
+    async fn request(
+        &self,
+        exchange: &Exchange,
+        trace_id: &str,
+    ) -> Result<http::Request<Full<Bytes>>, String> {
+        let now = clock::now();
+        let credential = match &self.credentials {
+            Some(credentials) => credentials.of(exchange.request.principal.as_deref(), now).await?,
+            None => None,
+        };
+        let moment = Moment { trace_id: trace_id.to_owned(), now, credential };
+        self.maker.request(exchange, &moment)
     }
 
     async fn answer(&self, request: http::Request<Full<Bytes>>) -> Result<Response, String> {

@@ -20,12 +20,15 @@ use crate::structure;
 
 mod noise;
 
+pub mod authentication;
 pub mod candidate;
+pub mod state;
 
 pub mod order;
 
 use candidate::CandidateRules;
 use order::{Ordering, ordering};
+use state::State;
 
 /// What a replay is told.
 #[derive(Clone, Debug)]
@@ -75,6 +78,8 @@ pub struct Replay {
     pub candidate: CandidateRules,
     /// In which order exchanges are replayed.
     pub ordering: Ordering,
+    /// What the candidate remembers from one exchange to the next.
+    pub state: State,
 }
 
 const KNOWN: &[&str] = &[
@@ -97,6 +102,8 @@ const KNOWN: &[&str] = &[
     "unordered",
     "order",
     "bucket_bytes",
+    "authentication",
+    "state",
 ];
 
 impl Config {
@@ -148,9 +155,14 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         }
         None => database,
     };
+    let candidate = candidate::take(table);
+    let state = state::take(table, &candidate.allow);
+    // What a store books may depend on the order of all that it was asked.
+    let one_by_one = matches!(state, State::Snapshot(_));
+    let in_flight = number(table, "in_flight", 4);
     Replay {
         database,
-        in_flight: number(table, "in_flight", 4),
+        in_flight: if one_by_one { 1 } else { in_flight },
         timeout: table.duration("timeout").unwrap_or(seconds(10)),
         candidate_wait: table.duration("candidate_wait").unwrap_or(seconds(10)),
         watermark_wait: table.duration("watermark_wait").unwrap_or(seconds(120)),
@@ -158,7 +170,8 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         lookback: table.duration("lookback").unwrap_or(seconds(3_600)),
         body_bytes_max: number(table, "body_bytes_max", 1 << 20),
         shard_segments_max: number(table, "shard_segments_max", 16),
-        candidate: candidate::take(table),
         ordering: ordering(table),
+        candidate,
+        state,
     }
 }

@@ -9,6 +9,7 @@ use shadow_recorder::redact::Redactor;
 
 use crate::answer::{Answer, Failure};
 use crate::client::Candidate;
+use crate::given_up::GivenUp;
 use crate::run::RunId;
 use crate::stub::Stub;
 
@@ -18,6 +19,7 @@ pub(crate) struct Driver {
     pub(crate) candidate: Candidate,
     pub(crate) stub: Stub,
     pub(crate) linger: Duration,
+    pub(crate) given_up: GivenUp,
 }
 
 impl Driver {
@@ -31,6 +33,9 @@ impl Driver {
         let trace_id = sha256(format!("{run} {}", exchange.id))[..32].to_owned();
         self.stub.open(&exchange.id.0, &trace_id, exchange, redactor);
         let (sent, took) = self.candidate.send(exchange, &trace_id).await;
+        if let Some(why) = self.candidate.hopeless() {
+            self.given_up.give_up(why);
+        }
         let never_left = matches!(sent, Err(Failure::Harness(_)));
         let linger = if never_left { Duration::ZERO } else { self.linger };
         let seen = self.stub.close(&exchange.id.0, linger).await;

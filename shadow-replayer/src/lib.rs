@@ -31,9 +31,15 @@ pub mod allow;
 pub mod target;
 pub mod redaction;
 mod frozen;
+mod plain;
+mod reset;
+pub mod secret;
+pub mod signature;
+pub mod credential;
 pub mod request;
 mod bucket;
 pub mod filter;
+mod given_up;
 pub mod client;
 pub mod stub;
 pub mod matching;
@@ -64,6 +70,7 @@ use client::Candidate;
 use config::Config;
 use config::order::Order;
 use drive::Driver;
+use given_up::GivenUp;
 use plan::{Found, Range};
 use run::{Event, Run, RunId, Settings, State, Tally};
 use store::{RunStore, without_credentials};
@@ -134,6 +141,14 @@ pub enum RunError {
     /// A local file cannot be written.
     #[error("cannot write the attempt's local files")]
     Scratch(#[source] std::io::Error),
+    /// The candidate's store cannot be restored.
+    #[error(
+        "the candidate's store was not restored before shard {0}, so nothing was replayed on it: {1}; mend [replay.state], then resume"
+    )]
+    Reset(u32, String),
+    /// It is no use to go on.
+    #[error("{0}")]
+    GivenUp(String),
     /// An attempt's file was changed in the store.
     #[error("{0} is not what the attempt wrote")]
     Damaged(String),
@@ -189,11 +204,22 @@ pub async fn run(
         replay.body_bytes_max,
     );
     runs.advance(&mut run, Event::Start, clock::now(), None).await?;
-    let answers = Answers::Live(Arc::new(Driver { candidate, stub, linger: replay.linger }));
+    let answers = Answers::Live(Arc::new(Driver {
+        candidate,
+        stub,
+        linger: replay.linger,
+        given_up: GivenUp::default(),
+    }));
     let worker = Worker { config, runs: &runs, run: &run, revision: 1, answers, progress };
     let counted = worker.work().await;
     worker.stop().await;
-    let tally = counted?;
+    let tally = match counted {
+        Err(RunError::GivenUp(why)) => {
+            runs.advance(&mut run, Event::Fail, clock::now(), Some(&why)).await?;
+            return Ok(run);
+        }
+        counted => counted?,
+    };
     if tally.recorded == 0 && tally.losses.is_empty() {
         let failure = empty_range(&found, config, range);
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;

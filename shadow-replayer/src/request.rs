@@ -14,6 +14,7 @@ use shadow_recorder::exchange::{self, Body, Exchange, Omission};
 
 use crate::config::candidate::CandidateRules;
 use crate::run::RunId;
+use crate::signature::Signature;
 
 /// A field that tells the candidate when the event was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,17 @@ const NOT_SENT: [&str; 19] = [
     "tracestate",
 ];
 
+/// What is known only when a request is made.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// The trace id under which it is sent.
+    pub trace_id: String,
+    /// The time.
+    pub now: Timestamp,
+    /// The field with the credential, where there is one.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+}
+
 /// How requests are made for one candidate in one run.
 #[derive(Clone, Debug)]
 pub struct Maker {
@@ -73,11 +85,16 @@ impl Maker {
     pub fn request(
         &self,
         exchange: &Exchange,
-        trace_id: &str,
+        moment: &Moment,
     ) -> Result<Request<Full<Bytes>>, String> {
         let recorded = &exchange.request;
         let body = content(&recorded.body)
             .map_err(|why| format!("the request's body was not recorded ({why:?})"))?;
+        let signature = self.rules.authentication.signature.as_ref();
+        let signed = |signature: &Signature| {
+            signature.of(&body, moment.now).map(|value| (signature.header.clone(), value))
+        };
+        let signature = signature.map(signed).transpose()?;
         let mut request = Request::new(Full::new(body));
         *request.uri_mut() = uri(&self.origin, &recorded.target)?;
         *request.method_mut() = recorded
@@ -85,7 +102,11 @@ impl Maker {
             .parse()
             .map_err(|_| format!("the method {} cannot be sent", recorded.method))?;
         *request.headers_mut() = headers(recorded)?;
-        self.add_own(request.headers_mut(), exchange, trace_id)?;
+        self.add_own(request.headers_mut(), exchange, &moment.trace_id)?;
+        let own = &self.rules.authentication.headers;
+        for (name, value) in own.iter().chain(&moment.credential).chain(&signature) {
+            request.headers_mut().insert(name, value.clone());
+        }
         Ok(request)
     }
 

@@ -11,6 +11,7 @@ use shadow_recorder::store::Store;
 
 use crate::attempt::{Answers, Attempt};
 use crate::config::Config;
+use crate::config::state::State;
 use crate::journal::{self, TABLES};
 use crate::output::ANSWERS;
 use crate::run::{Run, Tally};
@@ -37,7 +38,11 @@ impl Worker<'_> {
             let progress = |tally: &Tally| (self.progress)(&Progress::Replayed(add(&total, tally)));
             let Self { config, run, answers, .. } = self;
             let attempt = Attempt { config, run, answers, progress: &progress };
-            let tally = attempt.make(&shard, folder.path(), &seen).await?;
+            self.restore(&shard).await?;
+            let tally = tokio::select! {
+                tally = attempt.make(&shard, folder.path(), &seen) => tally?,
+                why = given_up(&self.answers) => return Err(RunError::GivenUp(why)),
+            };
             let files = self.upload(&shard, folder.path()).await?;
             if self.runs.win(&self.run.id, self.revision, &shard, &files, &tally).await? {
                 publish(&self.config.store, &files).await?;
@@ -49,6 +54,17 @@ impl Worker<'_> {
             }
         }
         Ok(total)
+    }
+
+    /// Restores the candidate's store, where it has one: a killed attempt must not have booked anything.
+    async fn restore(&self, shard: &Shard) -> Result<(), RunError> {
+        match (&self.answers, &self.config.replay.state) {
+            (Answers::Live(_), State::Snapshot(reset)) => {
+                let restored = reset.restore(&self.run.id, shard.number).await;
+                restored.map_err(|why| RunError::Reset(shard.number, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends the stub, where there is one.
@@ -80,6 +96,14 @@ impl Worker<'_> {
             won.push(WonFile { attempt, target, sha256 });
         }
         Ok(won)
+    }
+}
+
+/// Waits until it is no use to go on; returns why.
+async fn given_up(answers: &Answers) -> String {
+    match answers {
+        Answers::Live(driver) => driver.given_up.why().await,
+        Answers::Kept => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 use http::header::{HeaderName, HeaderValue};
 use shadow_recorder::config::Table;
 
+use super::authentication::{self, Authentication};
 use crate::allow::Allow;
 use crate::request::{EventTime, TimeFormat};
 
@@ -15,9 +16,11 @@ pub struct CandidateRules {
     pub host: Option<HeaderValue>,
     /// The field that tells it when the event was recorded.
     pub event_time: Option<EventTime>,
+    /// On whose behalf it is asked.
+    pub authentication: Authentication,
 }
 
-/// Takes `allow` and `candidate` from `[replay]`.
+/// Takes `allow`, `authentication` and `candidate` from `[replay]`.
 pub(super) fn take(replay: &mut Table<'_, '_>) -> CandidateRules {
     let mut rules = CandidateRules::default();
     if let Some(entries) = replay.texts("allow") {
@@ -27,6 +30,7 @@ pub(super) fn take(replay: &mut Table<'_, '_>) -> CandidateRules {
             Err(what) => replay.mistake(&format!("`allow`: {what}")),
         }
     }
+    rules.authentication = authentication::take(replay, &rules.allow);
     let Some(mut table) = replay.table("candidate") else { return rules };
     rules.host = table.parsed("host", |text| {
         HeaderValue::from_str(text).map_err(|_| format!("`{text}` cannot be a Host field"))

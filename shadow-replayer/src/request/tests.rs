@@ -33,9 +33,16 @@ fn maker(rules: CandidateRules) -> Maker {
     Maker { origin, run: RunId::fresh(), rules }
 }
 
+fn moment() -> Moment {
+    Moment {
+        trace_id: "0123456789abcdef0123456789abcdef".into(),
+        now: "2026-11-21T00:00:00Z".parse().unwrap(),
+        credential: None,
+    }
+}
+
 fn sent(rules: CandidateRules, fields: &[(&str, &str)]) -> HeaderMap {
-    let trace_id = "0123456789abcdef0123456789abcdef";
-    maker(rules).request(&exchange(fields), trace_id).unwrap().headers().clone()
+    maker(rules).request(&exchange(fields), &moment()).unwrap().headers().clone()
 }
 
 #[test]

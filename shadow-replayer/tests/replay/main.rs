@@ -7,9 +7,11 @@ mod upstream;
 mod world;
 
 mod filters;
+mod authentication;
 mod noise;
 mod order;
 mod run;
 mod segments;
 mod sent;
+mod state;
 mod stub;
