@@ -13,6 +13,7 @@ use shadow_recorder::config::{self, ConfigError, Document};
 use crate::config::Config;
 use crate::config::order::Order;
 use crate::filter::Selection;
+use crate::isolation::Isolation;
 use crate::plan::Range;
 use crate::progress::Printer;
 use crate::run::{Run, RunId, Settings, State};
@@ -180,6 +181,10 @@ fn report(
         note(&format!("not covered: {gap}"));
     }
     tally.misses.proposals().iter().for_each(|proposal| note(proposal));
+    for doubt in &tally.doubts {
+        note(&format!("in doubt: {doubt}"));
+    }
+    note(&Isolation::of_run(&tally.isolation).to_string());
     next(&run.id, config);
     if run.state == State::Finished { 0 } else { 2 }
 }

@@ -31,6 +31,7 @@ use crate::target::Target;
 pub struct Candidate {
     client: Client<HttpConnector<Pinned>, Full<Bytes>>,
     maker: Maker,
+    target: Target,
     credentials: Option<Arc<Credentials>>,
     /// Requests that production accepted, and that were refused here or had no credential.
     refused: Arc<AtomicU64>,
@@ -65,14 +66,14 @@ impl Candidate {
         timeout: Duration,
         body_bytes_max: usize,
     ) -> Self {
-        let mut connector = HttpConnector::new_with_resolver(Pinned(target.addresses));
+        let mut connector = HttpConnector::new_with_resolver(Pinned(target.addresses.clone()));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).set_host(false).build(connector);
         let issue = rules.authentication.issue.clone();
         let credentials = issue.map(|issue| Arc::new(Credentials::new(issue)));
-        let maker = Maker { origin: target.origin, run, rules };
+        let maker = Maker { origin: target.origin.clone(), run, rules };
         let refused = Arc::default();
-        Self { client, maker, credentials, refused, timeout, body_bytes_max }
+        Self { client, maker, target, credentials, refused, timeout, body_bytes_max }
     }
 
     /// Sends the request of an exchange; returns the answer, or whose fault it is that there is none, and the time it took.
@@ -96,6 +97,11 @@ impl Candidate {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         (answer.map_err(Failure::Candidate), start.elapsed())
+    }
+
+    /// Returns where it is.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Returns why it is no use to go on: too many credentials were refused.

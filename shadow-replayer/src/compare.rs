@@ -130,6 +130,20 @@ fn read(
     mapping.read(&Answered { request, status, body, calls: &calls })
 }
 
+/// Returns what the candidate's answer books, nothing where it failed; none where the answer is no evidence or cannot be read.
+pub(crate) fn booked(
+    recorded: &Exchange,
+    answer: &Answer,
+    mapping: &Mapping,
+) -> Option<Vec<Transaction>> {
+    let response = answer.response.as_ref().filter(|_| answer.misses.is_empty())?;
+    match read(mapping, &recorded.request, response.status, &response.body, &answer.calls) {
+        Reading::Booked(transactions) => Some(transactions),
+        Reading::Failed => Some(Vec::new()),
+        Reading::Unmapped(_) | Reading::Unparseable(_) => None,
+    }
+}
+
 /// Decides what an exchange came to, production's side being known. The order is the rule: whatever is not certain to be the
 /// candidate's own doing makes the exchange unverified, never a difference.
 fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Primary) -> Result {

@@ -22,12 +22,14 @@ mod noise;
 
 pub mod authentication;
 pub mod candidate;
+pub mod probe;
 pub mod state;
 
 pub mod order;
 
 use candidate::CandidateRules;
 use order::{Ordering, ordering};
+use probe::Probe;
 use state::State;
 
 /// What a replay is told.
@@ -49,6 +51,8 @@ pub struct Config {
     pub structure: structure::Rules,
     /// `[replay]`.
     pub replay: Replay,
+    /// An amount by which the comparison itself is tried.
+    pub probe: Option<Probe>,
     /// `[replay.stub]`.
     pub stub: stub::Stub,
 }
@@ -104,6 +108,7 @@ const KNOWN: &[&str] = &[
     "bucket_bytes",
     "authentication",
     "state",
+    "probe",
 ];
 
 impl Config {
@@ -118,6 +123,7 @@ impl Config {
         let redactors = Redactors::new(redaction(document, &upstreams, &mapping).key);
         let mut table = document.section("replay");
         let replay = replay(&mut table);
+        let probe = probe::take(&mut table, &upstreams);
         let structure = noise::structure(&mut table, &mapping);
         let stub = stub::stub(document, &mut table, &mut upstreams);
         table.finish(KNOWN);
@@ -134,6 +140,7 @@ impl Config {
             redactors,
             structure,
             replay,
+            probe,
             stub,
         })
     }

@@ -17,6 +17,7 @@ use shadow_recorder::segment::Calls;
 
 use crate::config::order::Order;
 use crate::filter::Selection;
+use crate::isolation::Isolation;
 use crate::journal::Outcome;
 use crate::misses::Misses;
 
@@ -222,6 +223,9 @@ pub struct Tally {
     /// Which differences made upstream calls miss.
     #[serde(default)]
     pub misses: Misses,
+    /// Whether the candidate could reach anything else, as each worker found it; see [`Isolation::of_run`].
+    #[serde(default)]
+    pub isolation: BTreeSet<Isolation>,
 }
 
 impl Tally {
@@ -235,6 +239,7 @@ impl Tally {
         self.unverified += other.unverified;
         self.losses.extend(other.losses.iter().cloned());
         self.doubts.extend(other.doubts.iter().cloned());
+        self.isolation.extend(other.isolation.iter().cloned());
         self.misses.add(&other.misses);
     }
 

@@ -12,11 +12,13 @@ use shadow_recorder::store::Store;
 use crate::attempt::{Answers, Attempt};
 use crate::config::Config;
 use crate::config::state::State;
+use crate::filter::Filter;
 use crate::journal::{self, TABLES};
 use crate::output::ANSWERS;
 use crate::run::{Run, Tally};
 use crate::store::{RunStore, Shard, WonFile};
-use crate::{Progress, RunError, answer};
+use crate::trial::Trial;
+use crate::{Progress, RunError, answer, isolation};
 
 /// One pass over the shards of a journal revision.
 pub(crate) struct Worker<'a> {
@@ -33,16 +35,22 @@ impl Worker<'_> {
     pub(crate) async fn work(&self) -> Result<Tally, RunError> {
         let seen = Arc::default();
         let mut total = Tally::default();
+        let mut tried = None;
         while let Some(shard) = self.runs.claim(&self.run.id, self.revision).await? {
             let folder = tempfile::tempdir().map_err(RunError::Scratch)?;
             let progress = |tally: &Tally| (self.progress)(&Progress::Replayed(add(&total, tally)));
             let Self { config, run, answers, .. } = self;
             let attempt = Attempt { config, run, answers, progress: &progress };
+            let tried = match &mut tried {
+                Some(tried) => tried,
+                none => none.insert(self.tried().await?),
+            };
             self.restore(&shard).await?;
-            let tally = tokio::select! {
+            let mut tally = tokio::select! {
                 tally = attempt.make(&shard, folder.path(), &seen) => tally?,
                 why = given_up(&self.answers) => return Err(RunError::GivenUp(why)),
             };
+            tally.add(tried);
             let files = self.upload(&shard, folder.path()).await?;
             if self.runs.win(&self.run.id, self.revision, &shard, &files, &tally).await? {
                 publish(&self.config.store, &files).await?;
@@ -54,6 +62,29 @@ impl Worker<'_> {
             }
         }
         Ok(total)
+    }
+
+    /// Tries the candidate once, before the first shard; what is found is counted with every shard of this worker. Answers that were
+    /// kept are as much in doubt as they were.
+    async fn tried(&self) -> Result<Tally, RunError> {
+        let mut tried = Tally::default();
+        let Answers::Live(driver) = &self.answers else {
+            for tally in
+                self.runs.shards(&self.run.id, 1).await?.into_iter().filter_map(|s| s.tally)
+            {
+                tried.doubts.extend(tally.doubts);
+                tried.isolation.extend(tally.isolation);
+            }
+            return Ok(tried);
+        };
+        let filter = Filter::of(self.run).map_err(RunError::Usage)?;
+        let trial = Trial { config: self.config, run: self.run, driver, filter };
+        tried.doubts = tokio::select! {
+            doubts = trial.doubts() => doubts,
+            why = driver.given_up.why() => return Err(RunError::GivenUp(why)),
+        };
+        tried.isolation.insert(isolation::examine(driver.candidate.target()));
+        Ok(tried)
     }
 
     /// Restores the candidate's store, where it has one: a killed attempt must not have booked anything.

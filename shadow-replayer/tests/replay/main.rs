@@ -8,6 +8,7 @@ mod world;
 
 mod filters;
 mod authentication;
+mod isolation;
 mod noise;
 mod order;
 mod run;
@@ -15,3 +16,4 @@ mod segments;
 mod sent;
 mod state;
 mod stub;
+mod trial;
