@@ -18,6 +18,7 @@ insert into entry values
     ('e1', 'both', 'Rides', '1100', 'USD', 10.10, 0, null),
     ('e2', 'primary', 'Rides', '1100', 'USD', 100, 0, 'reclassified'),
     ('e2', 'shadow', 'Eats', '1100', 'USD', 100, 0, 'reclassified'),
+    ('e2', 'control', 'Freight', '1100', 'USD', 100, 0, null),
     ('e3', 'primary', 'Eats', '1100', 'EUR', 7, 0, 'not_examined');
 ";
 

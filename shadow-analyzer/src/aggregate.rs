@@ -16,8 +16,10 @@ use crate::money::Rates;
 use crate::totals::{ExchangeTotals, Money, Overflow, Part, Place, Totals};
 use crate::verdict::{Latency, OutcomeReason, Percentiles};
 
+mod control;
 mod largest;
 mod rows;
+mod structure;
 
 use largest::Largest;
 use rows::Rows;
@@ -51,6 +53,8 @@ pub fn totals(journal: &Journal, rates: &Rates) -> Result<Totals, AggregateError
     totals.exchanges = exchanges(journal)?;
     totals.exchanges.latency = latency(journal)?;
     totals.largest = largest.finish(journal)?;
+    control::add(journal, &mut totals)?;
+    totals.structure = structure::of(journal)?;
     Ok(totals)
 }
 

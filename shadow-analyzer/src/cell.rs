@@ -23,6 +23,8 @@ pub(crate) struct JudgedCell {
     pub(crate) not_examined_beyond: bool,
     /// Whether any line of it was compared.
     pub(crate) compared: bool,
+    /// The control's difference from production, converted, where it is beyond the net threshold.
+    pub(crate) control_beyond: Option<String>,
     /// What it may differ by; absent where it has no threshold.
     pub(crate) allowed: Option<Allowed>,
     /// What a verdict shows of it.
@@ -60,6 +62,9 @@ pub(crate) fn judge(
     let not_examined = largest_of(&converted(totals, rates, |money| {
         Ok([money.not_examined.debit, money.not_examined.credit, 0])
     })?);
+    let control = largest_of(&converted(totals, rates, |money| {
+        Ok([money.control.debit, money.control.credit, money.control.balance()?])
+    })?);
     let compared = totals.is_compared();
     // A share of a total that lacks a currency is too small a threshold to breach.
     let known = primary.whole || new || !thresholds.is_relative(&name.value);
@@ -89,6 +94,10 @@ pub(crate) fn judge(
         gated: thresholds.gate,
         not_examined_beyond: allowed.as_ref().is_some_and(|allowed| not_examined.sum > allowed.net),
         compared,
+        control_beyond: allowed
+            .as_ref()
+            .is_some_and(|allowed| control.sum > allowed.net)
+            .then(|| money::text(&control.sum)),
         allowed,
         shown,
         difference: largest_of(&net).sum.max(largest_of(&gross).sum),

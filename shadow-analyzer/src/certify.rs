@@ -19,7 +19,10 @@ use crate::policy::Policy;
 use crate::report;
 use crate::score::{self, Evidence, Judgement};
 use crate::totals::{Overflow, Totals};
-use crate::verdict::{self, Candidate, Differing, FORMAT, Losses, VERSION, Verdict};
+use crate::verdict::{
+    self, Candidate, CellName, Control, Differing, FORMAT, IgnoredPath, Losses, Structure, VERSION,
+    Verdict,
+};
 
 /// What is to be certified.
 #[derive(Clone, Debug)]
@@ -138,6 +141,7 @@ pub async fn certify(
         revision: number,
         mapping_sha256,
         policy: &config.policy,
+        ignored: ignored(&config.replay),
         evidence,
         totals,
     };
@@ -169,6 +173,7 @@ fn evidence(run: &Run) -> Evidence {
         dropped: run.evidence.dropped.clone(),
         sampled_out: run.evidence.sampled_out,
         gaps: run.evidence.gaps.clone(),
+        control: run.settings.control.is_some(),
     }
 }
 
@@ -185,12 +190,14 @@ struct Facts<'a> {
     revision: u32,
     mapping_sha256: &'a str,
     policy: &'a Policy,
+    ignored: Vec<IgnoredPath>,
     evidence: Evidence,
     totals: Totals,
 }
 
 fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
-    let Facts { run, revision, mapping_sha256, policy, evidence, totals } = facts;
+    let Facts { run, revision, mapping_sha256, policy, ignored, evidence, totals } = facts;
+    let control = evidence.control.then(|| control(run, &totals, judgement.control_cells));
     let exchanges = totals.exchanges;
     let differing = exchanges.outcomes.different + exchanges.outcomes.errored;
     Verdict {
@@ -232,8 +239,29 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         upstream: exchanges.upstream,
         latency: exchanges.latency,
         policy: policy.document(mapping_sha256),
-        control: None,
+        control,
+        structure: Structure { ignored, ..totals.structure },
     }
+}
+
+fn control(run: &Run, totals: &Totals, cells: Vec<CellName>) -> Control {
+    Control {
+        build: run.evidence.primary_build.clone().unwrap_or_default(),
+        exchanges_replayed: totals.control.replayed,
+        exchanges_differing: totals.control.differing,
+        exchanges_explained: totals.control.explained,
+        cells,
+    }
+}
+
+/// Returns what the structural comparison leaves out.
+fn ignored(config: &shadow_replayer::config::Config) -> Vec<IgnoredPath> {
+    let of = |ignored: &shadow_replayer::structure::Ignored| IgnoredPath {
+        route: ignored.selection.route.as_ref().map(ToString::to_string),
+        path: ignored.selection.path.clone(),
+        reason: ignored.reason.clone(),
+    };
+    config.structure.ignored.iter().map(of).collect()
 }
 
 async fn keep(

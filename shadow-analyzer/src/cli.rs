@@ -79,6 +79,12 @@ pub struct Certify {
     /// The instant after the range.
     #[arg(long, value_name = "TIME", required_unless_present = "run")]
     pub to: Option<Timestamp>,
+    /// Where production's own build listens, to be replayed beside the candidate.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse, conflicts_with = "run")]
+    pub control: Option<Origin>,
+    /// Send each exchange to the candidate twice, to find what differs by itself.
+    #[arg(long, conflicts_with = "run")]
+    pub twice: bool,
 }
 
 /// A request that cannot be used.
@@ -92,13 +98,9 @@ impl Certify {
             (Some(run), ..) => Ok(Subject::Run(run)),
             (None, Some(candidate), Some(build), Some(from), Some(to)) => {
                 let Range { from, to } = range(from, to)?;
-                Ok(Subject::Candidate(RunRequest {
-                    candidate,
-                    build,
-                    from,
-                    to,
-                    settings: Settings::default(),
-                }))
+                let control = self.control.map(|control| control.to_string());
+                let settings = Settings { control, twice: self.twice, ..Settings::default() };
+                Ok(Subject::Candidate(RunRequest { candidate, build, from, to, settings }))
             }
             _ => Err(Usage("give --run, or --candidate with --build, --from and --to".into())),
         }

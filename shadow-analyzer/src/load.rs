@@ -39,6 +39,7 @@ pub enum LoadError {
 pub struct Journal {
     entries: Vec<PathBuf>,
     exchanges: Vec<PathBuf>,
+    structure: Vec<PathBuf>,
 }
 
 impl Journal {
@@ -48,7 +49,11 @@ impl Journal {
             let keys = shards.iter().map(|shard| journal::key(table, revision, run, *shard));
             keys.map(|key| root.join(key)).collect()
         };
-        Self { entries: paths("entry"), exchanges: paths("exchange") }
+        Self {
+            entries: paths("entry"),
+            exchanges: paths("exchange"),
+            structure: paths("structure"),
+        }
     }
 
     /// Returns the number of shards.
@@ -69,6 +74,11 @@ impl Journal {
     /// Returns table `exchange` of all shards.
     pub(crate) fn exchanges(&self) -> Result<LazyFrame, LoadError> {
         scan("exchange", &self.exchanges, exchange_columns())
+    }
+
+    /// Returns table `structure` of all shards.
+    pub(crate) fn structure(&self) -> Result<LazyFrame, LoadError> {
+        scan("structure", &self.structure, structure_columns())
     }
 
     /// Returns table `exchange` of one shard.
@@ -119,7 +129,8 @@ fn entry_columns() -> Vec<(&'static str, DataType)> {
         ("currency", text.clone()),
         ("debit", money.clone()),
         ("credit", money),
-        ("kind", text),
+        ("kind", text.clone()),
+        ("blame", text),
     ]
 }
 
@@ -131,7 +142,8 @@ fn exchange_columns() -> Vec<(&'static str, DataType)> {
         ("outcome", text.clone()),
         ("reason", text.clone()),
         ("detail", text.clone()),
-        ("blame", text),
+        ("blame", text.clone()),
+        ("control", text),
         ("primary_status", DataType::Int32),
         ("shadow_status", DataType::Int32),
         ("primary_duration_us", DataType::Int64),
@@ -142,5 +154,17 @@ fn exchange_columns() -> Vec<(&'static str, DataType)> {
         ("newly_unbalanced", DataType::Int32),
         ("money_known", DataType::Boolean),
         ("pi", DataType::Int64),
+    ]
+}
+
+fn structure_columns() -> Vec<(&'static str, DataType)> {
+    let text = DataType::String;
+    vec![
+        ("route", text.clone()),
+        ("place", text.clone()),
+        ("path", text.clone()),
+        ("kind", text.clone()),
+        ("exchanges", DataType::Int64),
+        ("examples", text),
     ]
 }

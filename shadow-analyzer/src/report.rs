@@ -14,6 +14,7 @@ mod uncovered;
 mod cells;
 mod heat;
 mod exchange;
+mod structure;
 mod policy;
 #[cfg(test)]
 mod fixture;
@@ -39,6 +40,7 @@ struct Page {
     map: Option<heat::HeatMap>,
     both: Option<cells::CellTable>,
     exchanges: exchange::Exchanges,
+    structure: structure::Structural,
     not_compared: policy::NotCompared,
     running: policy::Running,
     policy: policy::Policy,
@@ -64,6 +66,7 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         map: both.and_then(heat::HeatMap::of),
         both: both.map(table),
         exchanges: exchange::Exchanges::of(&verdict.differing),
+        structure: structure::Structural::of(&verdict.structure),
         not_compared: policy::NotCompared::of(&verdict.not_compared),
         running: policy::Running::of(verdict),
         policy: policy::Policy::of(verdict),

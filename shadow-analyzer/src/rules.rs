@@ -2,8 +2,11 @@
 
 use crate::cell::JudgedCell;
 use crate::number::{self, count, counted};
+use crate::rules::noise::{control_differs, doubts};
 use crate::score::{Case, sentence};
 use crate::verdict::{CellName, DimensionName, Judged, Reason, Rule};
+
+mod noise;
 
 /// Reasons of one rule that name a cell; more are counted in one further reason.
 pub(crate) const CELL_REASONS_MAX: usize = 20;
@@ -32,7 +35,7 @@ impl Finding {
 }
 
 /// Every rule, in the order of precedence.
-const RULES: [fn(&Case<'_>) -> Vec<Finding>; 18] = [
+const RULES: [fn(&Case<'_>) -> Vec<Finding>; 20] = [
     net_beyond_threshold,
     gross_beyond_threshold,
     newly_unbalanced,
@@ -51,6 +54,8 @@ const RULES: [fn(&Case<'_>) -> Vec<Finding>; 18] = [
     money_unknown,
     date_or_entity_changed,
     sampled,
+    control_differs,
+    doubts,
 ];
 
 /// Returns what all rules find, by precedence.

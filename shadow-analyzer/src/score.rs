@@ -14,7 +14,9 @@ use crate::number::{self, count};
 use crate::policy::Policy;
 use crate::rules::{self, Finding};
 use crate::totals::{Overflow, Totals};
-use crate::verdict::{Basis, Completeness, Decision, Dimension, DimensionName, Outcomes, Reason};
+use crate::verdict::{
+    Basis, CellName, Completeness, Decision, Dimension, DimensionName, Outcomes, Reason,
+};
 
 /// What is known of a run beside its journal.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +37,8 @@ pub struct Evidence {
     pub sampled_out: u64,
     /// Why the range is not wholly covered.
     pub gaps: Vec<String>,
+    /// Whether a control was replayed.
+    pub control: bool,
 }
 
 /// What a verdict says beside the facts that it repeats.
@@ -58,6 +62,8 @@ pub struct Judgement {
     pub completeness: Completeness,
     /// The cells.
     pub dimensions: Vec<Dimension>,
+    /// The gated cells in which the control is beyond the threshold.
+    pub control_cells: Vec<CellName>,
 }
 
 /// What the rules look at.
@@ -161,6 +167,11 @@ pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Ju
         basis: basis(&case),
         completeness: completeness(&case),
         dimensions: dimensions(&case),
+        control_cells: case
+            .gated()
+            .filter(|cell| cell.control_beyond.is_some())
+            .map(|cell| cell.name.clone())
+            .collect(),
     })
 }
 

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::verdict::{
-    CellName, DifferingExchange, DimensionName, Latency, OutcomeReason, Outcomes, UpstreamCalls,
+    CellName, DifferingExchange, DimensionName, Latency, OutcomeReason, Outcomes, Structure,
+    UpstreamCalls,
 };
 
 /// A sum left 128 bits. It takes 10¹¹ lines of the largest amount.
@@ -81,6 +82,8 @@ pub struct CurrencyTotals {
     pub gross: Gross,
     /// Production's money that was not compared, absolute.
     pub not_examined: Money,
+    /// The control less production.
+    pub control: Money,
 }
 
 /// A cell of a dimension.
@@ -152,6 +155,21 @@ pub struct Totals {
     pub exchanges: ExchangeTotals,
     /// The differing exchanges with the most money, largest first.
     pub largest: Vec<DifferingExchange>,
+    /// The production build, replayed itself.
+    pub control: ControlTotals,
+    /// What differs outside the ledger mapping.
+    pub structure: Structure,
+}
+
+/// What happened to the control's exchanges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlTotals {
+    /// Exchanges that were replayed against it.
+    pub replayed: u64,
+    /// Those in which it did not book what production had booked, or failed.
+    pub differing: u64,
+    /// Exchanges in which it shows all that the candidate shows.
+    pub explained: u64,
 }
 
 /// What happened to the exchanges.
@@ -213,6 +231,16 @@ impl Totals {
             if matches!(part, Part::Both | Part::Shadow) {
                 cell.entries_shadow += lines;
             }
+        }
+        Ok(())
+    }
+
+    /// Adds the difference of the control from production at one place.
+    pub fn add_control(&mut self, place: &Place, difference: Money) -> Result<(), Overflow> {
+        for dimension in DimensionName::ALL {
+            let cell = self.cells.entry(place.cell(dimension)).or_default();
+            let totals = cell.currencies.entry(place.currency.clone()).or_default();
+            totals.control = totals.control.plus(difference)?;
         }
         Ok(())
     }

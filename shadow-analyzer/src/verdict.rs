@@ -19,12 +19,17 @@ use serde::{Deserialize, Serialize};
 mod cell;
 mod exchange;
 mod policy;
+mod structure;
 
 pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Sides};
 pub use exchange::{
     Differing, DifferingExchange, Latency, Line, Losses, OutcomeReason, Percentiles, UpstreamCalls,
 };
 pub use policy::{CellPolicy, DimensionPolicy, Policy, ThresholdPolicy};
+pub use structure::{
+    IgnoredPath, STRUCTURAL_DIFFERENCES_MAX, STRUCTURAL_EXAMPLES_MAX, StructuralDifference,
+    StructuralExample, Structure,
+};
 
 /// The value of `format`.
 pub const FORMAT: &str = "shadow-verdict";
@@ -109,6 +114,9 @@ pub struct Verdict {
     pub policy: Policy,
     /// The production build replayed itself; absent where the run had no control.
     pub control: Option<Control>,
+    /// What differs outside the ledger mapping. It is shown and never judged.
+    #[serde(default)]
+    pub structure: Structure,
 }
 
 impl Verdict {
@@ -214,6 +222,8 @@ pub enum Rule {
     Sampled,
     /// The control does not reproduce production in a gated cell.
     ControlDiffers,
+    /// The run found that what was compared does not carry a judgement.
+    Doubt,
 }
 
 impl Rule {
@@ -314,8 +324,14 @@ pub struct Completeness {
 pub struct Control {
     /// The build.
     pub build: String,
-    /// Exchanges in which it did not reproduce production.
+    /// Exchanges that were replayed against it.
+    #[serde(default)]
+    pub exchanges_replayed: u64,
+    /// Exchanges in which it did not reproduce production, its failures among them.
     pub exchanges_differing: u64,
-    /// The cells in which it did not.
+    /// Exchanges in which it shows all that the candidate shows, so that the replay is to blame. They count all the same.
+    #[serde(default)]
+    pub exchanges_explained: u64,
+    /// The gated cells in which it is beyond the threshold.
     pub cells: Vec<CellName>,
 }

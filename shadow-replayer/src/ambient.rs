@@ -13,7 +13,7 @@ use crate::difference::is_same;
 use crate::matching::unanswerable;
 
 /// The recorded ambient calls, by the rules under which they were recorded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AmbientCalls(Vec<(Arc<Redactor>, ByTarget)>);
 
 /// Calls by upstream, method and target, in the order of time.

@@ -4,7 +4,10 @@
 //! answers/run_id=<RunID>/shard=<n>.ndjson.zst     framed like a capture segment; lines:
 //! {"header":{…}}                                  format, version, run, candidate build
 //! {"answer":{…}}                                  what the candidate did with one exchange, in recorded order
+//! {"second":{…}}, {"control":{…}}                 behind it: what it did when asked again, and what the control did
 //! ```
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use shadow_recorder::exchange::{ExchangeId, Response, UpstreamCall};
@@ -30,6 +33,10 @@ pub enum Line {
     Header(Header),
     /// One answer.
     Answer(Box<Answer>),
+    /// The candidate's second answer to the exchange of the last line, where it was asked twice.
+    Second(Box<Answer>),
+    /// The control's answer to it.
+    Control(Box<Answer>),
 }
 
 /// Says whose answers follow.
@@ -76,6 +83,53 @@ pub struct Answer {
     pub own_upstreams: bool,
 }
 
+/// All answers to one exchange.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The candidate's, which is judged.
+    pub candidate: Answer,
+    /// Its second one, where it was asked twice.
+    pub second: Option<Answer>,
+    /// The control's, where there is one.
+    pub control: Option<Answer>,
+}
+
+impl Answered {
+    /// Returns the candidate's answer alone.
+    pub fn alone(candidate: Answer) -> Self {
+        Self { candidate, second: None, control: None }
+    }
+
+    /// Returns the lines that keep them.
+    pub fn into_lines(self) -> impl Iterator<Item = Line> {
+        let boxed = |answer: Option<Answer>| answer.map(Box::new);
+        let (second, control) = (boxed(self.second), boxed(self.control));
+        std::iter::once(Line::Answer(Box::new(self.candidate)))
+            .chain(second.map(Line::Second))
+            .chain(control.map(Line::Control))
+    }
+
+    /// Adds a kept line to those read so far.
+    pub fn keep(kept: &mut HashMap<String, Self>, line: Line) {
+        match line {
+            Line::Header(_) => {}
+            Line::Answer(answer) => {
+                kept.insert(answer.id.0.clone(), Self::alone(*answer));
+            }
+            Line::Second(answer) => {
+                if let Some(of) = kept.get_mut(&answer.id.0) {
+                    of.second = Some(*answer);
+                }
+            }
+            Line::Control(answer) => {
+                if let Some(of) = kept.get_mut(&answer.id.0) {
+                    of.control = Some(*answer);
+                }
+            }
+        }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,5 +158,29 @@ impl Answer {
             assumed: 0,
             own_upstreams: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_an_exchange_reads_back_together() {
+        let answer = |id: &str, why: &str| Answer::not_sent(ExchangeId(id.into()), 0, why.into());
+        let all = Answered {
+            candidate: answer("a", "first"),
+            second: Some(answer("a", "second")),
+            control: Some(answer("a", "control")),
+        };
+        let mut kept = HashMap::new();
+        let lines = all.clone().into_lines().chain(Answered::alone(answer("b", "b")).into_lines());
+        lines.for_each(|line| Answered::keep(&mut kept, line));
+        let a = &kept["a"];
+        assert_eq!(
+            (&a.candidate, &a.second, &a.control),
+            (&all.candidate, &all.second, &all.control)
+        );
+        assert!(kept["b"].second.is_none() && kept["b"].control.is_none());
     }
 }

@@ -19,10 +19,10 @@ use shadow_recorder::segment::{Reader, Redaction};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answered};
+use crate::asking::Asking;
 use crate::config::Config;
 use crate::config::order::Order;
-use crate::drive::Driver;
 use crate::filter::Filter;
 use crate::lane::{Asked, Done, Lane};
 use crate::output::Output;
@@ -41,7 +41,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Where answers come from.
 pub(crate) enum Answers {
     /// From the candidate, now.
-    Live(Arc<Driver>),
+    Live(Arc<Asking>),
     /// From an earlier replay.
     Kept,
 }
@@ -76,7 +76,7 @@ impl Attempt<'_> {
         let mut losses = Vec::new();
         let asked = match self.answers {
             Answers::Kept => Asked::Kept(self.kept(shard.number, &mut losses).await?),
-            Answers::Live(driver) => Asked::Candidate(Arc::clone(driver)),
+            Answers::Live(asking) => Asked::Builds(Arc::clone(asking)),
         };
         let window = Arc::new(Window::new());
         let counted = Arc::new(Mutex::new(Tally::default()));
@@ -91,8 +91,8 @@ impl Attempt<'_> {
         losses.extend(self.watched(work, &counted).await);
         drop(ending);
         outcome_of(writing.await)?;
-        if let Answers::Live(driver) = self.answers
-            && let late @ 1.. = driver.stub.take_late()
+        if let Answers::Live(asking) = self.answers
+            && let late @ 1.. = asking.candidate.stub.take_late()
         {
             losses.push(format!(
                 "{late} upstream calls of the candidate came after their exchange was closed: raise [replay] linger"
@@ -212,15 +212,13 @@ impl Attempt<'_> {
         &self,
         shard: u32,
         losses: &mut Vec<String>,
-    ) -> Result<HashMap<String, Answer>, RunError> {
+    ) -> Result<HashMap<String, Answered>, RunError> {
         let key = answer::key(&self.run.id, shard);
         let bytes = self.config.store.get(&key).await?;
         let mut reader = Reader::<answer::Line>::new(&bytes);
         let mut kept = HashMap::new();
         for line in reader.lines() {
-            if let answer::Line::Answer(answer) = line {
-                kept.insert(answer.id.0.clone(), *answer);
-            }
+            Answered::keep(&mut kept, line);
         }
         if reader.damage().any() {
             losses.push(format!("the kept answers {key} are damaged"));
@@ -249,9 +247,10 @@ fn write(
             for done in done {
                 tally.recorded += 1;
                 tally.count(done.row.outcome);
-                let misses = done.answer.iter().flat_map(|answer| &answer.misses);
+                tally.doubt(done.doubts);
+                let misses = done.answered.iter().flat_map(|answered| &answered.candidate.misses);
                 misses.for_each(|miss| tally.misses.count(miss));
-                out.write(&done.row, done.answer)?;
+                out.write(&done.row, done.answered)?;
             }
             counted.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);
         }

@@ -72,6 +72,20 @@ pub struct Replay {
     /// Whether exchanges of one order key follow each other; default: [replay] order.
     #[arg(long, value_name = "ORDER")]
     pub order: Option<Order>,
+    /// What tells the candidate's differences from others.
+    #[command(flatten)]
+    pub noise: Noise,
+}
+
+/// What tells the candidate's differences from those that are not its doing.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Noise {
+    /// Where production's own build listens, to be replayed beside the candidate: what it shows too is the replay's doing.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse)]
+    pub control: Option<Origin>,
+    /// Send each exchange to the candidate twice, to find what differs by itself.
+    #[arg(long)]
+    pub twice: bool,
 }
 
 /// A time range: from and to, or the latest.
@@ -102,8 +116,10 @@ impl Span {
 impl Replay {
     async fn request(self, config: &Config) -> Result<RunRequest, RunError> {
         let Range { from, to } = self.span.range(config).await?;
-        let Self { candidate, build, selection, order, .. } = self;
-        let settings = Settings { selection, order, ..Settings::default() };
+        let Self { candidate, build, selection, order, noise, .. } = self;
+        let control = noise.control.map(|control| control.to_string());
+        let twice = noise.twice;
+        let settings = Settings { selection, order, control, twice, ..Settings::default() };
         Ok(RunRequest { candidate, build, from, to, settings })
     }
 }
@@ -179,6 +195,9 @@ fn report(
     ));
     for gap in run.evidence.gaps.iter().chain(&tally.losses) {
         note(&format!("not covered: {gap}"));
+    }
+    for doubt in &tally.doubts {
+        note(&format!("in doubt: {doubt}"));
     }
     tally.misses.proposals().iter().for_each(|proposal| note(proposal));
     for doubt in &tally.doubts {

@@ -286,6 +286,8 @@ fn row(
         stratum: recorded.sample.stratum.clone(),
         entries: result.entries,
         transactions: result.transactions,
+        control: None,
+        second: None,
         structure: Vec::new(),
         calls: answer.map_or_else(Vec::new, |answer| calls(recorded, answer)),
     }

@@ -18,7 +18,7 @@ pub mod stub;
 use crate::redaction::Redactors;
 use crate::structure;
 
-mod noise;
+pub mod noise;
 
 pub mod authentication;
 pub mod candidate;
@@ -49,6 +49,8 @@ pub struct Config {
     pub redactors: Redactors,
     /// What is compared beside the ledger mapping.
     pub structure: structure::Rules,
+    /// What else is asked of every run.
+    pub control: noise::Control,
     /// `[replay]`.
     pub replay: Replay,
     /// An amount by which the comparison itself is tried.
@@ -109,6 +111,9 @@ const KNOWN: &[&str] = &[
     "authentication",
     "state",
     "probe",
+    "control",
+    "control_stub",
+    "twice",
 ];
 
 impl Config {
@@ -126,6 +131,7 @@ impl Config {
         let probe = probe::take(&mut table, &upstreams);
         let structure = noise::structure(&mut table, &mapping);
         let stub = stub::stub(document, &mut table, &mut upstreams);
+        let control = noise::control(&mut table, &upstreams, &stub);
         table.finish(KNOWN);
         // What may answer an ambient call must be found as well.
         let ambient = upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max();
@@ -139,6 +145,7 @@ impl Config {
             mapping_sha256,
             redactors,
             structure,
+            control,
             replay,
             probe,
             stub,

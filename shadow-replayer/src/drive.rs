@@ -19,6 +19,8 @@ pub(crate) struct Driver {
     pub(crate) candidate: Candidate,
     pub(crate) stub: Stub,
     pub(crate) linger: Duration,
+    /// Tells the trace ids of one build in a run from those of another; empty for the candidate.
+    pub(crate) role: &'static str,
     pub(crate) given_up: GivenUp,
 }
 
@@ -30,7 +32,7 @@ impl Driver {
         exchange: &Arc<Exchange>,
         redactor: &Arc<Redactor>,
     ) -> Answer {
-        let trace_id = sha256(format!("{run} {}", exchange.id))[..32].to_owned();
+        let trace_id = sha256(format!("{run}{} {}", self.role, exchange.id))[..32].to_owned();
         self.stub.open(&exchange.id.0, &trace_id, exchange, redactor);
         let (sent, took) = self.candidate.send(exchange, &trace_id).await;
         if let Some(why) = self.candidate.hopeless() {

@@ -12,11 +12,14 @@
 //!             source               text        `both`, `primary`, `shadow` or `control`
 //!             line_of_business, gl_account, currency  text      debit, credit  decimal(38, 9)
 //!             accounting_date, entity  text?   kind  text?      pi  int64, over 2⁵³
+//!             blame                text?       `harness`: the control shows the same difference
 //! exchange    run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             route, outcome, stratum  text    reason, detail, blame  text?
 //!             primary_status, shadow_status  int32?             primary_duration_us, shadow_duration_us  int64?
 //!             upstream_hits, upstream_misses, upstream_unused, upstream_assumed, newly_unbalanced  int32
 //!             money_known          bool        pi  int64, over 2⁵³
+//!             control              text?       what the control booked: `reproduced`, `different` or `failed`
+//!             second               text?       the candidate's second answer: `same`, `different` or `failed`
 //! difference  run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             source               text        transactions     text (JSON)
 //! structure   run_id, route        text        place            text, `status`, `header` or `body`
@@ -30,7 +33,8 @@
 //! Invariants: a line that is equal on both sides is stored once, as `both`; the lines `both` and `primary` of an exchange are
 //! exactly what production booked, `both` and `shadow` what the candidate booked. An `unverified` or `filtered` exchange has
 //! only lines `primary` of kind `not_examined`: money that was not compared, and no difference. `money_known` is false where not
-//! even production's side could be read.
+//! even production's side could be read. The lines `control` of an exchange are exactly what the control booked; they are there only
+//! where its exchange says `different`, and no part of any difference between production and the candidate.
 
 use std::path::Path;
 
@@ -40,6 +44,7 @@ use shadow_recorder::ledger::Entry;
 mod table;
 pub mod upstream;
 
+use crate::control::{Control, Second};
 use crate::run::RunId;
 use crate::structure::{Aggregate, Difference, Found, Where};
 use table::{DECIMALS, PRECISION, Table};
@@ -61,6 +66,8 @@ pub enum Source {
     Primary,
     /// The candidate only.
     Shadow,
+    /// The control, in an exchange that it did not reproduce.
+    Control,
 }
 
 impl Source {
@@ -70,6 +77,7 @@ impl Source {
             Self::Both => "both",
             Self::Primary => "primary",
             Self::Shadow => "shadow",
+            Self::Control => "control",
         }
     }
 }
@@ -170,6 +178,8 @@ pub struct EntryRow {
     pub entry: Entry,
     /// Part of which difference.
     pub kind: Option<Kind>,
+    /// Whose fault, where it is known not to be the candidate's.
+    pub blame: Option<Blame>,
 }
 
 /// One line of table `exchange`, with its lines in the other tables.
@@ -217,6 +227,10 @@ pub struct ExchangeRow {
     pub entries: Vec<EntryRow>,
     /// For an exchange that differs: production's transactions and the candidate's, as JSON.
     pub transactions: Option<(String, String)>,
+    /// What the control booked; absent where there was none, or nothing to reproduce.
+    pub control: Option<Control>,
+    /// What the candidate answered when it was asked a second time.
+    pub second: Option<Second>,
     /// What differs outside the ledger mapping.
     pub structure: Vec<Difference>,
     /// Upstream calls that were not made as recorded.
@@ -322,6 +336,7 @@ fn append_entry(table: &mut Table, row: &ExchangeRow, line: &EntryRow) {
     table.text(13, line.entry.entity.as_deref());
     table.text(14, line.kind.map(Kind::word));
     table.long(15, Some(row.pi));
+    table.text(16, line.blame.map(Blame::word));
 }
 
 fn append_exchange(table: &mut Table, row: &ExchangeRow) {
@@ -342,6 +357,8 @@ fn append_exchange(table: &mut Table, row: &ExchangeRow) {
     table.long(17, Some(row.pi));
     table.text(18, Some(&row.stratum));
     table.int(19, Some(row.upstream_assumed));
+    table.text(20, row.control.map(Control::word));
+    table.text(21, row.second.map(Second::word));
 }
 
 fn append_structure(table: &mut Table, at: &Where, found: &Found) {
@@ -383,6 +400,7 @@ fn entry_schema() -> Schema {
         ("entity", DataType::Utf8, true),
         ("kind", DataType::Utf8, true),
         ("pi", DataType::Int64, false),
+        ("blame", DataType::Utf8, true),
     ])
 }
 
@@ -405,6 +423,8 @@ fn exchange_schema() -> Schema {
         ("pi", DataType::Int64, false),
         ("stratum", DataType::Utf8, false),
         ("upstream_assumed", DataType::Int32, false),
+        ("control", DataType::Utf8, true),
+        ("second", DataType::Utf8, true),
     ])
 }
 
@@ -420,4 +440,4 @@ fn structure_schema() -> Schema {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

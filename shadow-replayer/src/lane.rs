@@ -1,35 +1,37 @@
 //! One exchange after the other: ask the candidate or look up its kept answer, and compare. A lane for each that may be in flight.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use shadow_recorder::exchange::Exchange;
 use shadow_recorder::ledger::Mapping;
 
-use crate::answer::Answer;
-use crate::drive::Driver;
+use crate::answer::{Answer, Answered};
+use crate::asking::Asking;
 use crate::filter::{Filter, LeftOut};
 use crate::journal::ExchangeRow;
 use crate::run::RunId;
 use crate::source::{Rules, Source};
 use crate::window::Window;
-use crate::{compare, structure};
+use crate::{compare, control, structure};
 
 /// An exchange that is done.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) row: ExchangeRow,
     /// What the candidate did; absent for an exchange that was left out.
-    pub(crate) answer: Option<Answer>,
+    pub(crate) answered: Option<Answered>,
+    /// What its second answer puts in doubt.
+    pub(crate) doubts: BTreeSet<String>,
 }
 
 /// Where answers are taken from.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// From the candidate, now.
-    Candidate(Arc<Driver>),
+    /// From the builds of the run, now.
+    Builds(Arc<Asking>),
     /// From an earlier replay of the shard, by exchange.
-    Kept(HashMap<String, Answer>),
+    Kept(HashMap<String, Answered>),
 }
 
 /// What the lanes of an attempt share.
@@ -68,23 +70,25 @@ impl Lane {
             Some(LeftOut::NotDrawn) => Some(compare::not_drawn(exchange, &self.mapping)),
         };
         if let Some(row) = row {
-            return Done { row, answer: None };
+            return Done { row, answered: None, doubts: BTreeSet::new() };
         }
-        let answer = self.answer(exchange, rules).await;
-        let row = compare::compare(exchange, &answer, &self.mapping, &self.structure);
-        Done { row, answer: Some(answer) }
+        let answered = self.answered(exchange, rules).await;
+        let (row, doubts) = control::compare(exchange, &answered, &self.mapping, &self.structure);
+        Done { row, answered: Some(answered), doubts }
     }
 
-    async fn answer(&self, exchange: &Arc<Exchange>, rules: &Rules) -> Answer {
-        let not_sent =
-            |why: &str| Answer::not_sent(exchange.id.clone(), exchange.upstream.len(), why.into());
+    async fn answered(&self, exchange: &Arc<Exchange>, rules: &Rules) -> Answered {
+        let not_sent = |why: &str| {
+            let calls = exchange.upstream.len();
+            Answered::alone(Answer::not_sent(exchange.id.clone(), calls, why.into()))
+        };
         match (&self.asked, rules) {
             (Asked::Kept(kept), _) => {
                 kept.get(&exchange.id.0).cloned().unwrap_or_else(|| not_sent("no answer was kept"))
             }
-            (Asked::Candidate(_), Err(why)) => not_sent(why),
-            (Asked::Candidate(driver), Ok(redactor)) => {
-                driver.answer(&self.run, exchange, redactor).await
+            (Asked::Builds(_), Err(why)) => not_sent(why),
+            (Asked::Builds(asking), Ok(redactor)) => {
+                asking.answered(&self.run, exchange, redactor).await
             }
         }
     }

@@ -53,9 +53,11 @@ pub mod assume;
 pub mod answer;
 pub mod compare;
 pub mod pairing;
+pub mod control;
 pub mod structure;
 pub mod journal;
 pub mod store;
+mod asking;
 mod drive;
 mod seen;
 mod window;
@@ -68,16 +70,13 @@ pub mod progress;
 pub mod cli;
 
 use ambient::{AmbientCalls, signed};
+use asking::Asking;
 use attempt::Answers;
-use client::Candidate;
 use config::Config;
 use config::order::Order;
-use drive::Driver;
-use given_up::GivenUp;
 use plan::{Found, Range};
 use run::{Event, Run, RunId, Settings, State, Tally};
 use store::{RunStore, without_credentials};
-use stub::Stub;
 use target::Target;
 use worker::Worker;
 
@@ -173,7 +172,8 @@ pub async fn run(
     let range = Range::new(request.from, request.to).map_err(RunError::Usage)?;
     let runs = RunStore::open(&config.replay.database).await?;
     let (found, mut run) = planned(config, request, range, progress).await?;
-    let target = production::checked(config, &request.candidate, &found).await?;
+    let target = production::checked(config, "--candidate", &request.candidate, &found).await?;
+    let control = production::checked_control(config, &run.settings, &found).await?;
     redaction::check(config, &found, &run.evidence).await?;
     sort(config, &found, &mut run, progress).await?;
     let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
@@ -191,28 +191,20 @@ pub async fn run(
         return Ok(run);
     }
     let ambient = ambient_calls(config, &found, range).await?;
-    let stub = Stub::start(config, &run, ambient).await?;
-    if let Err(failure) = reachable(&target, config.replay.candidate_wait).await {
-        stub.stop().await;
+    let wait = config.replay.candidate_wait;
+    let asking = Asking::start(config, &run, target.clone(), control.clone(), ambient).await?;
+    let mut unreachable = reachable("candidate", &target, wait).await.err();
+    if let (None, Some(control)) = (&unreachable, &control) {
+        unreachable = reachable("control", control, wait).await.err();
+    }
+    if let Some(failure) = unreachable {
+        asking.stop().await;
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
         bucket::remove(&config.store, &run.id).await?;
         return Ok(run);
     }
-    let replay = &config.replay;
-    let candidate = Candidate::new(
-        target,
-        replay.candidate.clone(),
-        run.id.clone(),
-        replay.timeout,
-        replay.body_bytes_max,
-    );
     runs.advance(&mut run, Event::Start, clock::now(), None).await?;
-    let answers = Answers::Live(Arc::new(Driver {
-        candidate,
-        stub,
-        linger: replay.linger,
-        given_up: GivenUp::default(),
-    }));
+    let answers = Answers::Live(Arc::new(asking));
     let worker = Worker { config, runs: &runs, run: &run, revision: 1, answers, progress };
     let counted = worker.work().await;
     worker.stop().await;
@@ -326,7 +318,7 @@ async fn planned(
                 settings: Settings {
                     order: Some(order),
                     own_upstreams: config.stub.own_upstreams,
-                    ..request.settings.clone()
+                    ..config.control.asked(&request.settings)
                 },
             };
             return Ok((found, run));
@@ -416,12 +408,12 @@ async fn ambient_calls(
     Ok(calls)
 }
 
-/// Waits until the candidate accepts a connection.
-async fn reachable(candidate: &Target, wait: Duration) -> Result<(), String> {
+/// Waits until the candidate or the control accepts a connection.
+async fn reachable(which: &str, target: &Target, wait: Duration) -> Result<(), String> {
     let mut last = "no attempt was made".to_owned();
     let connected = tokio::time::timeout(wait, async {
         loop {
-            match TcpStream::connect(&*candidate.addresses).await {
+            match TcpStream::connect(&*target.addresses).await {
                 Ok(_) => return,
                 Err(error) => last = error.to_string(),
             }
@@ -430,8 +422,8 @@ async fn reachable(candidate: &Target, wait: Duration) -> Result<(), String> {
     })
     .await;
     connected.map_err(|_| {
-        format!("the candidate was never reachable at {} within {wait:?} ({last}): start it, or check --candidate",
-            candidate.origin
+        format!("the {which} was never reachable at {} within {wait:?} ({last}): start it, or check --{which}",
+            target.origin
         )
     })
 }

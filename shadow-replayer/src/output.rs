@@ -6,7 +6,7 @@ use std::path::Path;
 use shadow_recorder::segment::write_frame;
 
 use crate::RunError;
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answered};
 use crate::journal::{ExchangeRow, Writer};
 use crate::run::Run;
 
@@ -41,10 +41,10 @@ impl Output {
     pub(crate) fn write(
         &mut self,
         row: &ExchangeRow,
-        answer: Option<Answer>,
+        answered: Option<Answered>,
     ) -> Result<(), RunError> {
         self.journal.append(row)?;
-        self.waiting.extend(answer.map(|answer| answer::Line::Answer(Box::new(answer))));
+        self.waiting.extend(answered.into_iter().flat_map(Answered::into_lines));
         if self.waiting.len() >= FRAME_ANSWERS { self.flush() } else { Ok(()) }
     }
 

@@ -40,6 +40,7 @@ pub fn compare(primary: &[Transaction], shadow: &[Transaction]) -> Comparison {
                 source,
                 entry: entry.clone(),
                 kind,
+                blame: None,
             });
         }
         let balanced_before = left.is_none_or(Transaction::balances);
@@ -63,6 +64,7 @@ pub fn one_sided(transactions: &[Transaction], source: Source, kind: Kind) -> Ve
                 source,
                 entry: entry.clone(),
                 kind: Some(kind),
+                blame: None,
             });
         }
     }

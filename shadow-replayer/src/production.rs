@@ -11,33 +11,53 @@ use crate::RunError;
 use crate::allow::reached;
 use crate::config::Config;
 use crate::plan::Found;
+use crate::run::Settings;
 use crate::target::Target;
 
-/// Returns the addresses of a candidate, all of which are allowed, and none of which is production's: configured as an upstream, or
-/// written in the recordings' headers.
+/// Returns the addresses of the candidate that `option` names, all of which are allowed, and none of which is production's: configured
+/// as an upstream, or written in the recordings' headers.
 pub(crate) async fn checked(
     config: &Config,
+    option: &str,
     candidate: &Origin,
     found: &Found,
 ) -> Result<Target, RunError> {
     let target = Target::resolve(candidate).await.map_err(|error| {
         RunError::Usage(format!(
-            "--candidate {candidate}: its name is not known here ({error}): give its address"
+            "{option} {candidate}: its name is not known here ({error}): give its address"
         ))
     })?;
     // That it is production is the graver mistake, and is said first.
-    refuse_production(config, &target, found).await?;
+    refuse_production(config, option, &target, found).await?;
     let (host, _) = candidate.host_port();
     let Some(address) = config.replay.candidate.allow.forbidden(&host, &target.addresses) else {
         return Ok(target);
     };
     Err(RunError::Usage(format!(
-        "--candidate {candidate} is at {address}, where a replay may not go: add it to [replay] allow, by its name or by its network"
+        "{option} {candidate} is at {address}, where a replay may not go: add it to [replay] allow, by its name or by its network"
     )))
+}
+
+/// Returns the addresses of the control, where one is asked for, under the candidate's conditions.
+pub(crate) async fn checked_control(
+    config: &Config,
+    settings: &Settings,
+    found: &Found,
+) -> Result<Option<Target>, RunError> {
+    let Some(url) = &settings.control else { return Ok(None) };
+    let origin =
+        Origin::parse(url).map_err(|what| RunError::Usage(format!("--control: {what}")))?;
+    if let Some(upstream) = config.control.without_stub() {
+        return Err(RunError::Usage(format!(
+            "the control {url} needs upstreams of its own, so that its calls are not taken for the candidate's: set [replay.control_stub] {upstream} to an address"
+        )));
+    }
+    checked(config, "--control", &origin, found).await.map(Some)
 }
 
 async fn refuse_production(
     config: &Config,
+    option: &str,
     target: &Target,
     found: &Found,
 ) -> Result<(), RunError> {
@@ -67,7 +87,7 @@ async fn refuse_production(
         let same_address = addresses.iter().any(|a| target.addresses.iter().any(|b| same(a, b)));
         if same_name || same_address {
             return Err(RunError::Usage(format!(
-                "--candidate {candidate} is {what} in production, and a replay books money: give the address of the release candidate"
+                "{option} {candidate} is {what} in production, and a replay books money: give the address of a build that serves nobody"
             )));
         }
     }

@@ -158,6 +158,10 @@ pub struct Settings {
     pub order: Option<Order>,
     /// The candidate calls upstreams of its own, of which nothing is seen: there is no stub.
     pub own_upstreams: bool,
+    /// Where production's own build listens, to be replayed beside the candidate.
+    pub control: Option<String>,
+    /// Whether each exchange is sent to the candidate twice.
+    pub twice: bool,
 }
 
 /// What the plan froze and found in the range.
@@ -199,6 +203,9 @@ pub struct FrozenSegment {
     /// Exchanges in it, inside the range or not.
     pub exchanges: u64,
 }
+
+/// Doubts of one shard that are told apart.
+const DOUBTS_MAX: usize = 100;
 
 /// What an attempt at a shard counted. `recorded` is counted when an exchange is read, the others when it is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +253,18 @@ impl Tally {
     /// Returns how many exchanges are done.
     pub fn done(&self) -> u64 {
         self.matched + self.different + self.filtered + self.errored + self.unverified
+    }
+
+    /// Adds doubts; beyond [`DOUBTS_MAX`] they are one.
+    pub fn doubt(&mut self, doubts: BTreeSet<String>) {
+        for doubt in doubts {
+            let is_full = self.doubts.len() >= DOUBTS_MAX && !self.doubts.contains(&doubt);
+            self.doubts.insert(if is_full {
+                "there are further doubts of this kind".into()
+            } else {
+                doubt
+            });
+        }
     }
 
     /// Counts an exchange that is done.

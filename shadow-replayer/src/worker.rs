@@ -68,7 +68,7 @@ impl Worker<'_> {
     /// kept are as much in doubt as they were.
     async fn tried(&self) -> Result<Tally, RunError> {
         let mut tried = Tally::default();
-        let Answers::Live(driver) = &self.answers else {
+        let Answers::Live(asking) = &self.answers else {
             for tally in
                 self.runs.shards(&self.run.id, 1).await?.into_iter().filter_map(|s| s.tally)
             {
@@ -77,6 +77,7 @@ impl Worker<'_> {
             }
             return Ok(tried);
         };
+        let driver = &asking.candidate;
         let filter = Filter::of(self.run).map_err(RunError::Usage)?;
         let trial = Trial { config: self.config, run: self.run, driver, filter };
         tried.doubts = tokio::select! {
@@ -100,8 +101,8 @@ impl Worker<'_> {
 
     /// Ends the stub, where there is one.
     pub(crate) async fn stop(self) {
-        if let Answers::Live(driver) = self.answers {
-            driver.stub.stop().await;
+        if let Answers::Live(asking) = self.answers {
+            asking.stop().await;
         }
     }
 
@@ -133,7 +134,7 @@ impl Worker<'_> {
 /// Waits until it is no use to go on; returns why.
 async fn given_up(answers: &Answers) -> String {
     match answers {
-        Answers::Live(driver) => driver.given_up.why().await,
+        Answers::Live(asking) => asking.candidate.given_up.why().await,
         Answers::Kept => std::future::pending().await,
     }
 }

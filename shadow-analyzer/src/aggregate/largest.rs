@@ -138,7 +138,8 @@ fn these<T: AsRef<str>>(ids: &[T]) -> Result<LazyFrame, AggregateError> {
     Ok(frame.map_err(|error| AggregateError::Compute("differing exchanges", error))?.lazy())
 }
 
-fn with_wanted(table: LazyFrame, wanted: LazyFrame) -> LazyFrame {
+/// Keeps the rows of some exchanges.
+pub(super) fn with_wanted(table: LazyFrame, wanted: LazyFrame) -> LazyFrame {
     table.join(wanted, [col("exchange_id")], [col("exchange_id")], JoinArgs::new(JoinType::Inner))
 }
 
@@ -163,6 +164,7 @@ fn heads(
             route: rows.owned("route", row)?,
             outcome: rows.owned("outcome", row)?,
             reason: with_detail(rows.text("reason", row)?, rows.text("detail", row)?),
+            blame: rows.text("blame", row)?.map(str::to_owned),
             primary_status: status("primary_status")?,
             shadow_status: status("shadow_status")?,
             kinds: Vec::new(),
@@ -186,8 +188,9 @@ fn lines(
     journal: &Journal,
     wanted: &LazyFrame,
 ) -> Result<BTreeMap<String, Vec<Line>>, AggregateError> {
-    let frame =
-        run("lines", with_wanted(journal.entries()?, wanted.clone()).drop(cols(["occurred_at"])))?;
+    // The control's lines would stand beside both sides as if they were of one; what they explain has its blame.
+    let entries = journal.entries()?.filter(col("source").neq(lit("control")));
+    let frame = run("lines", with_wanted(entries, wanted.clone()).drop(cols(["occurred_at"])))?;
     let rows = Rows::of("lines", &frame);
     let mut lines: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     for row in 0..rows.len() {
@@ -197,6 +200,7 @@ fn lines(
             line: rows.small("line", row)?.unwrap_or(0),
             source: rows.owned("source", row)?,
             kind: rows.text("kind", row)?.map(str::to_owned),
+            blame: rows.text("blame", row)?.map(str::to_owned),
             line_of_business: rows.owned("line_of_business", row)?,
             gl_account: rows.owned("gl_account", row)?,
             currency: rows.owned("currency", row)?,

@@ -2,11 +2,13 @@ use std::path::Path;
 
 use shadow_recorder::amount::UNITS;
 use shadow_recorder::ledger::Entry;
+use shadow_replayer::control::Control;
 use shadow_replayer::journal::{self, Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
 use shadow_replayer::run::RunId;
+use shadow_replayer::structure::{self, Change, Difference};
 
 use super::*;
-use crate::totals::CurrencyTotals;
+use crate::totals::{ControlTotals, CurrencyTotals};
 use crate::verdict::{CellName, DIFFERING_EXCHANGES_MAX, DimensionName, EXCHANGE_LINES_MAX};
 
 const PI_ONE: i64 = 1 << 53;
@@ -35,7 +37,15 @@ fn line(
         accounting_date: None,
         entity: None,
     };
-    EntryRow { transaction: 0, transaction_key: Some("t".into()), line: 0, source, entry, kind }
+    EntryRow {
+        transaction: 0,
+        transaction_key: Some("t".into()),
+        line: 0,
+        source,
+        entry,
+        kind,
+        blame: None,
+    }
 }
 
 fn exchange(id: &str, outcome: Outcome, entries: Vec<EntryRow>) -> ExchangeRow {
@@ -60,6 +70,11 @@ fn exchange(id: &str, outcome: Outcome, entries: Vec<EntryRow>) -> ExchangeRow {
         stratum: "all".into(),
         entries,
         transactions: None,
+        control: None,
+        second: None,
+        structure: Vec::new(),
+        calls: Vec::new(),
+        upstream_assumed: 0,
     }
 }
 
@@ -128,6 +143,78 @@ fn every_line_is_summed_once_on_its_side_over_all_shards() {
         (outcomes.recorded, outcomes.matched, outcomes.different, outcomes.unverified),
         (4, 2, 1, 1)
     );
+}
+
+#[test]
+fn the_control_is_compared_with_production_where_it_did_not_reproduce_it() {
+    let booked = |id, outcome, control, lines| {
+        let row = exchange(id, outcome, lines);
+        ExchangeRow { control, ..row }
+    };
+    let both = |gl| line(Source::Both, None, gl, "10", "0");
+    let of_control = |gl, debit| line(Source::Control, None, gl, debit, "0");
+    let mut explained = booked(
+        "b",
+        Outcome::Different,
+        Some(Control::Different),
+        vec![
+            line(Source::Primary, Some(Kind::Reclassified), "fares", "10", "0"),
+            line(Source::Shadow, Some(Kind::Reclassified), "tips", "10", "0"),
+            of_control("tips", "10"),
+        ],
+    );
+    explained.blame = Some(Blame::Harness);
+    let not_compared = vec![line(Source::Primary, Some(Kind::NotExamined), "cash", "7", "0")];
+    let shards = [
+        vec![
+            booked("a", Outcome::Matched, Some(Control::Reproduced), vec![both("fares")]),
+            explained,
+        ],
+        vec![
+            booked(
+                "c",
+                Outcome::Matched,
+                Some(Control::Different),
+                vec![both("cash"), of_control("cash", "9")],
+            ),
+            booked("d", Outcome::Unverified, Some(Control::Failed), not_compared),
+            booked("e", Outcome::Matched, None, vec![both("cash")]),
+        ],
+    ];
+    let totals = totals_of(&shards).unwrap();
+    let control = |gl| of_account(&totals, gl).control.debit;
+    assert_eq!((control("fares"), control("tips")), (-10 * UNITS, 10 * UNITS));
+    assert_eq!(control("cash"), -(1 + 7) * UNITS, "a control that fails has booked nothing");
+    let counted = ControlTotals { replayed: 4, differing: 3, explained: 1 };
+    assert_eq!(totals.control, counted);
+    assert_eq!(of_account(&totals, "cash").shadow.debit, 20 * UNITS, "it is no part of a side");
+    let shown = &totals.largest[0];
+    assert_eq!((shown.lines.len(), shown.blame.as_deref()), (2, Some("harness")));
+}
+
+#[test]
+fn structural_differences_are_added_over_shards() {
+    let differing = |id: &str, path: &str| {
+        let found = Difference {
+            place: structure::Place::Body,
+            path: path.into(),
+            change: Change::Value,
+            primary: Some("1".into()),
+            shadow: Some("2".into()),
+        };
+        ExchangeRow { structure: vec![found], ..exchange(id, Outcome::Matched, vec![]) }
+    };
+    let shards = [
+        vec![differing("d", "$.b"), differing("c", "$.a")],
+        vec![differing("a", "$.b"), differing("b", "$.b")],
+    ];
+    let structure = totals_of(&shards).unwrap().structure;
+    let counts: Vec<_> = structure.differences.iter().map(|of| (&*of.path, of.exchanges)).collect();
+    assert_eq!((counts, structure.left_out), (vec![("$.b", 3), ("$.a", 1)], 0));
+    let of = &structure.differences[0];
+    assert_eq!([&*of.route, &*of.place, &*of.kind], ["POST /trips", "body", "value"]);
+    let ids: Vec<_> = of.examples.iter().map(|example| &*example.exchange_id).collect();
+    assert_eq!(ids, ["a", "b", "d"]);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(super) struct Exchange {
     pub(super) money: Figure,
     pub(super) transactions: Vec<Transaction>,
     pub(super) rows_more: u64,
+    /// Whether the control shows all of it too.
+    pub(super) explained: bool,
 }
 
 /// One transaction of an exchange.
@@ -166,6 +168,7 @@ impl Exchange {
             money: Figure::amount(&exchange.money),
             transactions,
             rows_more: hidden,
+            explained: exchange.blame.as_deref() == Some("harness"),
         }
     }
 }

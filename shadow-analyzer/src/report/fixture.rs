@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::verdict::{
     Basis, Candidate, Cell, CellName, CellPolicy, Completeness, CurrencyMoney, Decision, Differing,
     DifferingExchange, Dimension, DimensionName, DimensionPolicy, FORMAT, Judged, Latency, Line,
-    Losses, Measure, OutcomeReason, Outcomes, Percentiles, Policy, Reason, Rule, Sides,
+    Losses, Measure, OutcomeReason, Outcomes, Percentiles, Policy, Reason, Rule, Sides, Structure,
     ThresholdPolicy, UpstreamCalls, VERSION, Verdict,
 };
 
@@ -105,6 +105,7 @@ pub(super) fn line(
         line: number,
         source: source.into(),
         kind: kind.map(str::to_owned),
+        blame: None,
         line_of_business: at[0].into(),
         gl_account: at[1].into(),
         currency: "USD".into(),
@@ -141,6 +142,7 @@ pub(super) fn exchange(number: u32) -> DifferingExchange {
         route: "POST /v1/trips/{id}/settlement".into(),
         outcome: "different".into(),
         reason: None,
+        blame: None,
         primary_status: Some(200),
         shadow_status: Some(200),
         kinds,
@@ -282,6 +284,7 @@ fn empty(verdict: Decision) -> Verdict {
         latency: Latency::default(),
         policy: policy(),
         control: None,
+        structure: Structure::default(),
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::report::fixture::{certified, differing, equal, exchange, inconclusive, refused, sides};
 use crate::report::render;
-use crate::verdict::{Decision, Dimension, DimensionName, Verdict};
+use crate::verdict::{
+    Control, Decision, Dimension, DimensionName, IgnoredPath, StructuralDifference,
+    StructuralExample, Structure, Verdict,
+};
 
 fn page(verdict: &Verdict) -> String {
     render(verdict).expect("writing to a string does not fail")
@@ -89,6 +92,47 @@ fn a_refusal_tells_its_score_and_its_worst_cell() {
         "No control",
         "instance pod-7 recorded nothing",
         "≠ changed: Eats",
+    ] {
+        assert!(seen.contains(text), "{text:?} is not on the page: {seen}");
+    }
+}
+
+#[test]
+fn what_differs_beside_money_and_what_the_control_shows_is_on_the_page() {
+    let mut verdict = refused();
+    let example = StructuralExample {
+        exchange_id: "0195b6a1-7c40-7e3b-9d12-0000000000aa".into(),
+        primary: Some("\"v1\"".into()),
+        shadow: None,
+    };
+    verdict.structure = Structure {
+        differences: vec![StructuralDifference {
+            route: "GET /v1/trips/{id}".into(),
+            place: "body".into(),
+            path: "$.stops[*].note".into(),
+            kind: "missing".into(),
+            exchanges: 1_200,
+            examples: vec![example],
+        }],
+        left_out: 3,
+        ignored: vec![IgnoredPath { route: None, path: "$..at".into(), reason: "the time".into() }],
+    };
+    verdict.control = Some(Control {
+        build: "2026.10".into(),
+        exchanges_replayed: 4_218,
+        exchanges_differing: 2,
+        exchanges_explained: 1,
+        cells: vec![],
+    });
+    verdict.differing.exchanges[0].blame = Some("harness".into());
+    let seen = seen(&page(&verdict));
+    for text in [
+        "GET /v1/trips/{id} body $.stops[*].note missing 1,200 \"v1\" – 0195b6a1-7c40-7e3b-9d12-0000000000aa",
+        "3 more in verdict.json or the journal",
+        "$..at of every route: the time",
+        "differed from what it had booked in 2 exchanges of 4,218 exchanges",
+        "In 1 exchange it shows all that the candidate shows",
+        "the control shows the same, so the replay is to blame",
     ] {
         assert!(seen.contains(text), "{text:?} is not on the page: {seen}");
     }

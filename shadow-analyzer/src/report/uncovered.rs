@@ -2,7 +2,7 @@
 
 use crate::number::{count, counted};
 use crate::report::text::{Figure, Text, more};
-use crate::verdict::{Cell, DimensionName, Verdict};
+use crate::verdict::{Cell, DimensionName, IgnoredPath, Verdict};
 
 /// Entries that one item lists.
 const DETAILS_MAX: usize = 6;
@@ -45,6 +45,7 @@ pub(super) fn items(verdict: &Verdict) -> Vec<Item> {
     items.extend(losses(verdict));
     items.extend(judging(verdict));
     items.push(control(verdict));
+    items.extend(ignored(verdict));
     let latency =
         "The candidate's upstreams are stubs; its latency is shown further down, and not judged.";
     items.push(Item::plain("Latency", latency));
@@ -191,6 +192,18 @@ fn judging(verdict: &Verdict) -> Vec<Item> {
     items
 }
 
+/// What the structural comparison leaves out, which is no money.
+fn ignored(verdict: &Verdict) -> Option<Item> {
+    let ignored = &verdict.structure.ignored;
+    let words = |ignored: &IgnoredPath| {
+        let route = ignored.route.as_deref().unwrap_or("every route");
+        Detail::words(&format!("{} of {route}: {}", ignored.path, ignored.reason))
+    };
+    (!ignored.is_empty()).then(|| {
+        Item::of("Parts of the answers that are not compared", ignored.iter().map(words).collect())
+    })
+}
+
 fn control(verdict: &Verdict) -> Item {
     let Some(control) = &verdict.control else {
         return Item::plain(
@@ -199,10 +212,17 @@ fn control(verdict: &Verdict) -> Item {
         );
     };
     let differing = counted(control.exchanges_differing, "exchange", "exchanges");
+    let replayed = counted(control.exchanges_replayed, "exchange", "exchanges");
     let mut details = vec![Detail::words(&format!(
-        "Production's build {}, replayed itself, differed from what it had booked in {differing}.",
+        "Production's build {}, replayed itself, differed from what it had booked in {differing} of {replayed}.",
         control.build
     ))];
+    if control.exchanges_explained > 0 {
+        let explained = counted(control.exchanges_explained, "exchange", "exchanges");
+        details.push(Detail::words(&format!(
+            "In {explained} it shows all that the candidate shows, so the replay is to blame; they count all the same."
+        )));
+    }
     details.extend(
         control
             .cells

@@ -85,7 +85,7 @@ fn evidence_of(totals: &Totals) -> Evidence {
     let Outcomes { recorded, matched, different, filtered, errored, unverified } =
         totals.exchanges.outcomes;
     let tally =
-        Tally { recorded, matched, different, filtered, errored, unverified, losses: Vec::new() };
+        Tally { recorded, matched, different, filtered, errored, unverified, ..Tally::default() };
     Evidence {
         run_id: "run".into(),
         range: Duration::from_mins(1),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::verdict::{
     Basis, Candidate, Completeness, Differing, DimensionName, FORMAT, Judged, Latency, Losses,
-    Measure, OutcomeReason, Outcomes, Policy, Reason, Rule, UpstreamCalls, VERSION,
+    Measure, OutcomeReason, Outcomes, Policy, Reason, Rule, Structure, UpstreamCalls, VERSION,
 };
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
@@ -99,6 +99,7 @@ fn certified() -> Certified {
             thresholds: Vec::new(),
         },
         control: None,
+        structure: Structure::default(),
     };
     Certified { verdict, document: "store/verdict.json".into(), report: "store/report.html".into() }
 }

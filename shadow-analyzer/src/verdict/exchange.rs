@@ -29,6 +29,9 @@ pub struct DifferingExchange {
     pub outcome: String,
     /// Why, where it is not plain.
     pub reason: Option<String>,
+    /// `harness` where the control shows all of it too, `candidate` where the candidate failed.
+    #[serde(default)]
+    pub blame: Option<String>,
     /// Production's HTTP status.
     pub primary_status: Option<u16>,
     /// The candidate's HTTP status.
@@ -57,6 +60,9 @@ pub struct Line {
     pub source: String,
     /// The kind of difference that the line is part of; absent on lines of `both`.
     pub kind: Option<String>,
+    /// `harness` where the control shows the same difference.
+    #[serde(default)]
+    pub blame: Option<String>,
     /// The line of business.
     pub line_of_business: String,
     /// The GL account.

@@ -17,7 +17,7 @@ fn read(folder: &Path, table: &str) -> RecordBatch {
     batches.into_iter().next().unwrap_or_else(|| RecordBatch::new_empty(Arc::new(Schema::empty())))
 }
 
-fn row() -> ExchangeRow {
+pub(crate) fn row() -> ExchangeRow {
     let entry = Entry {
         line_of_business: "Rides".into(),
         gl_account: "4000".into(),
@@ -34,6 +34,7 @@ fn row() -> ExchangeRow {
         source: Source::Shadow,
         entry,
         kind: Some(Kind::Extra),
+        blame: Some(Blame::Harness),
     };
     ExchangeRow {
         exchange_id: "x".into(),
@@ -57,6 +58,8 @@ fn row() -> ExchangeRow {
         stratum: "all".into(),
         entries: vec![line],
         transactions: Some(("[1]".into(), "[2]".into())),
+        control: Some(Control::Different),
+        second: Some(Second::Same),
         structure: vec![Difference {
             place: Place::Body,
             path: "$.a".into(),
@@ -91,6 +94,7 @@ fn every_value_reads_back_exactly() {
     assert_eq!(column("debit").data_type(), &DataType::Decimal128(38, 9));
     assert_eq!(column("source").as_string::<i32>().value(0), "shadow");
     assert_eq!(column("kind").as_string::<i32>().value(0), "extra");
+    assert_eq!(column("blame").as_string::<i32>().value(0), "harness");
     assert_eq!(column("line").as_primitive::<Int32Type>().value(0), 2);
     assert_eq!(column("pi").as_primitive::<Int64Type>().value(0), 1 << 53);
     assert!(column("entity").is_null(0) && !column("accounting_date").is_null(0));
@@ -100,6 +104,8 @@ fn every_value_reads_back_exactly() {
     assert_eq!(column("outcome").as_string::<i32>().value(0), "different");
     assert_eq!(column("primary_status").as_primitive::<Int32Type>().value(0), 201);
     assert_eq!(column("detail").as_string::<i32>().value(0), "why");
+    assert_eq!(column("control").as_string::<i32>().value(0), "different");
+    assert_eq!(column("second").as_string::<i32>().value(0), "same");
     assert!(column("shadow_status").is_null(0) && column("money_known").as_boolean().value(0));
 
     let differences = read(folder.path(), "difference");

@@ -8,7 +8,7 @@ use crate::verdict::OutcomeReason;
 #[test]
 fn every_rule_is_reached_and_just_not() {
     type Change = fn(&mut Totals, &mut Policy, &mut Evidence);
-    let cases: [(Rule, Change, Change); 17] = [
+    let cases: [(Rule, Change, Change); 20] = [
         (
             Rule::NewlyUnbalanced,
             |t, _, _| t.exchanges.newly_unbalanced = 1,
@@ -49,6 +49,17 @@ fn every_rule_is_reached_and_just_not() {
             |t, _, _| unexamined(t, 1_000 * UNITS + 1),
             |t, _, _| unexamined(t, -1_000 * UNITS),
         ),
+        (
+            Rule::ControlDiffers,
+            |t, _, _| controlled(t, 1_000 * UNITS + 1),
+            |t, _, _| controlled(t, -1_000 * UNITS),
+        ),
+        (
+            Rule::ControlDiffers,
+            |_, _, e| e.control = true,
+            |t, _, e| (e.control, t.control.replayed) = (true, 1),
+        ),
+        (Rule::Doubt, |_, _, e| doubted(e), |_, _, _| {}),
         (
             Rule::MoneyUnknown,
             |t, _, _| t.exchanges.money_unknown = 1,
@@ -107,6 +118,18 @@ fn only_threshold_of(policy: &mut Policy, values: &[&str]) {
 
 fn booked_in(totals: &mut Totals, currency: &str) {
     totals.add_lines(&place("rides", "fares", currency), Part::Both, debit(UNITS), 1).unwrap();
+}
+
+/// The control's debits of rides / fares are so far from production's.
+fn controlled(totals: &mut Totals, units: i128) {
+    totals.add_control(&rides(), debit(units)).unwrap();
+}
+
+fn doubted(evidence: &mut Evidence) {
+    let tally = evidence.tally.as_mut().unwrap();
+    tally
+        .doubts
+        .insert("asked twice, the candidate booked different money in rides / fares (USD)".into());
 }
 
 fn unexamined(totals: &mut Totals, units: i128) {

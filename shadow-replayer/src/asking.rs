@@ -1,0 +1,93 @@
+//! Who is asked about an exchange: the candidate, once or twice, and beside it the control with a stub of its own.
+
+use std::sync::Arc;
+
+use shadow_recorder::exchange::Exchange;
+use shadow_recorder::redact::Redactor;
+
+use crate::ambient::AmbientCalls;
+use crate::answer::Answered;
+use crate::client::Candidate;
+use crate::config::Config;
+use crate::drive::Driver;
+use crate::given_up::GivenUp;
+use crate::run::{Run, RunId};
+use crate::stub::{Stub, StubError};
+use crate::target::Target;
+
+/// The builds of a run.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) candidate: Driver,
+    /// Whether the candidate is asked twice.
+    twice: bool,
+    /// Production's own build.
+    control: Option<Driver>,
+}
+
+impl Asking {
+    /// Starts the stubs; nothing is asked yet.
+    pub(crate) async fn start(
+        config: &Config,
+        run: &Run,
+        candidate: Target,
+        control: Option<Target>,
+        ambient: AmbientCalls,
+    ) -> Result<Self, StubError> {
+        let control = match control {
+            Some(target) => {
+                let config = config.control.as_candidate(config);
+                Some(driver(&config, run, target, ambient.clone(), " control").await?)
+            }
+            None => None,
+        };
+        let candidate = driver(config, run, candidate, ambient, "").await?;
+        Ok(Self { candidate, twice: run.settings.twice, control })
+    }
+
+    /// Asks what production was asked.
+    pub(crate) async fn answered(
+        &self,
+        run: &RunId,
+        exchange: &Arc<Exchange>,
+        redactor: &Arc<Redactor>,
+    ) -> Answered {
+        let candidate = async {
+            let first = self.candidate.answer(run, exchange, redactor).await;
+            if !self.twice {
+                return (first, None);
+            }
+            // One after the other: each is alone at the stub under the exchange's id.
+            (first, Some(self.candidate.answer(run, exchange, redactor).await))
+        };
+        let control = async {
+            let control = self.control.as_ref()?;
+            Some(control.answer(run, exchange, redactor).await)
+        };
+        let ((candidate, second), control) = tokio::join!(candidate, control);
+        Answered { candidate, second, control }
+    }
+
+    /// Ends the stubs.
+    pub(crate) async fn stop(&self) {
+        self.candidate.stub.stop().await;
+        if let Some(control) = &self.control {
+            control.stub.stop().await;
+        }
+    }
+}
+
+async fn driver(
+    config: &Config,
+    run: &Run,
+    target: Target,
+    ambient: AmbientCalls,
+    role: &'static str,
+) -> Result<Driver, StubError> {
+    let replay = &config.replay;
+    let stub = Stub::start(config, run, ambient).await?;
+    let (rules, id) = (replay.candidate.clone(), run.id.clone());
+    let candidate = Candidate::new(target, rules, id, replay.timeout, replay.body_bytes_max);
+    let given_up = GivenUp::default();
+    Ok(Driver { candidate, stub, linger: replay.linger, role, given_up })
+}
