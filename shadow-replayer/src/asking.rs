@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use shadow_recorder::exchange::Exchange;
 use shadow_recorder::redact::Redactor;
+use tokio::time::Instant;
 
 use crate::ambient::AmbientCalls;
 use crate::answer::Answered;
 use crate::client::Candidate;
 use crate::config::Config;
-use crate::drive::Driver;
+use crate::drive::{Driver, Paced};
 use crate::given_up::GivenUp;
+use crate::pace::Pacer;
 use crate::run::{Run, RunId};
 use crate::stub::{Stub, StubError};
 use crate::target::Target;
@@ -34,14 +36,17 @@ impl Asking {
         control: Option<Target>,
         ambient: AmbientCalls,
     ) -> Result<Self, StubError> {
+        let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();
+        let patience = config.replay.pacing.backoff_max;
+        let pacer = Arc::new(Pacer::new(run.settings.pace, exchanges, patience));
         let control = match control {
             Some(target) => {
                 let config = config.control.as_candidate(config);
-                Some(driver(&config, run, target, ambient.clone(), " control").await?)
+                Some(driver(&config, run, target, ambient.clone(), " control", &pacer).await?)
             }
             None => None,
         };
-        let candidate = driver(config, run, candidate, ambient, "").await?;
+        let candidate = driver(config, run, candidate, ambient, "", &pacer).await?;
         Ok(Self { candidate, twice: run.settings.twice, control })
     }
 
@@ -51,21 +56,23 @@ impl Asking {
         run: &RunId,
         exchange: &Arc<Exchange>,
         redactor: &Arc<Redactor>,
-    ) -> Answered {
+        due: Instant,
+    ) -> (Answered, Paced) {
         let candidate = async {
-            let first = self.candidate.answer(run, exchange, redactor).await;
+            let (first, paced) = self.candidate.answer(run, exchange, redactor, due).await;
             if !self.twice {
-                return (first, None);
+                return (first, None, paced);
             }
             // One after the other: each is alone at the stub under the exchange's id.
-            (first, Some(self.candidate.answer(run, exchange, redactor).await))
+            let again = self.candidate.answer(run, exchange, redactor, Instant::now()).await;
+            (first, Some(again.0), paced)
         };
         let control = async {
             let control = self.control.as_ref()?;
-            Some(control.answer(run, exchange, redactor).await)
+            Some(control.answer(run, exchange, redactor, due).await.0)
         };
-        let ((candidate, second), control) = tokio::join!(candidate, control);
-        Answered { candidate, second, control }
+        let ((candidate, second, paced), control) = tokio::join!(candidate, control);
+        (Answered { candidate, second, control }, paced)
     }
 
     /// Ends the stubs.
@@ -83,11 +90,20 @@ async fn driver(
     target: Target,
     ambient: AmbientCalls,
     role: &'static str,
+    pacer: &Arc<Pacer>,
 ) -> Result<Driver, StubError> {
     let replay = &config.replay;
     let stub = Stub::start(config, run, ambient).await?;
     let (rules, id) = (replay.candidate.clone(), run.id.clone());
-    let candidate = Candidate::new(target, rules, id, replay.timeout, replay.body_bytes_max);
-    let given_up = GivenUp::default();
-    Ok(Driver { candidate, stub, linger: replay.linger, role, given_up })
+    let (timeout, bytes_max) = (replay.timeout, replay.body_bytes_max);
+    let candidate = Candidate::new(target, rules, replay.http, id, timeout, bytes_max);
+    Ok(Driver {
+        candidate,
+        stub,
+        linger: replay.linger,
+        role,
+        given_up: GivenUp::default(),
+        pacer: Arc::clone(pacer),
+        tries_max: replay.pacing.backoff_tries_max,
+    })
 }

@@ -85,7 +85,8 @@ impl Attempt<'_> {
         let writing = write(out, Arc::clone(&window), Arc::clone(&counted));
         let (batches, source) = mpsc::channel(BATCHES_AHEAD);
         let ordered = self.run.settings.order == Some(Order::Key);
-        let source = Source::new(source, Arc::clone(&window), ordered);
+        let pacer = asked.begin_shard();
+        let source = Source::new(source, Arc::clone(&window), pacer, ordered);
         let lanes = self.lanes(asked, filter, source, window);
         let work = async { tokio::join!(self.read(shard, seen, batches), finished(lanes)).0 };
         losses.extend(self.watched(work, &counted).await);
@@ -125,7 +126,7 @@ impl Attempt<'_> {
             source,
             window,
         });
-        let in_flight = self.config.replay.in_flight;
+        let in_flight = self.config.replay.in_flight(self.run.settings.pace);
         (0..in_flight).map(|_| Arc::clone(&lane).work()).collect()
     }
 
@@ -250,6 +251,8 @@ fn write(
                 tally.doubt(done.doubts);
                 let misses = done.answered.iter().flat_map(|answered| &answered.candidate.misses);
                 misses.for_each(|miss| tally.misses.count(miss));
+                tally.late += u64::from(done.paced.late);
+                tally.backoffs += u64::from(done.paced.backoffs);
                 out.write(&done.row, done.answered)?;
             }
             counted.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);

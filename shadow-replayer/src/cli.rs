@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::order::Order;
 use crate::filter::Selection;
 use crate::isolation::Isolation;
+use crate::pace::Pace;
 use crate::plan::Range;
 use crate::progress::Printer;
 use crate::run::{Run, RunId, Settings, State};
@@ -75,6 +76,9 @@ pub struct Replay {
     /// What tells the candidate's differences from others.
     #[command(flatten)]
     pub noise: Noise,
+    /// How fast; default: [replay.pace].
+    #[command(flatten)]
+    pub pacing: Pacing,
 }
 
 /// What tells the candidate's differences from those that are not its doing.
@@ -86,6 +90,21 @@ pub struct Noise {
     /// Send each exchange to the candidate twice, to find what differs by itself.
     #[arg(long)]
     pub twice: bool,
+}
+
+/// A pace.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(multiple = false)]
+pub struct Pacing {
+    /// Keep the recorded rhythm, so many times as fast.
+    #[arg(long, value_name = "N", value_parser = Pace::factor)]
+    pub factor: Option<Pace>,
+    /// Send so many exchanges per second.
+    #[arg(long, value_name = "N", value_parser = Pace::rate)]
+    pub rate: Option<Pace>,
+    /// Spread the exchanges evenly over a duration, for example 5h.
+    #[arg(long, value_name = "DURATION", value_parser = Pace::over)]
+    pub over: Option<Pace>,
 }
 
 /// A time range: from and to, or the latest.
@@ -116,10 +135,12 @@ impl Span {
 impl Replay {
     async fn request(self, config: &Config) -> Result<RunRequest, RunError> {
         let Range { from, to } = self.span.range(config).await?;
-        let Self { candidate, build, selection, order, noise, .. } = self;
+        let Self { candidate, build, selection, order, noise, pacing, .. } = self;
         let control = noise.control.map(|control| control.to_string());
         let twice = noise.twice;
-        let settings = Settings { selection, order, control, twice, ..Settings::default() };
+        let pace = pacing.factor.or(pacing.rate).or(pacing.over);
+        let pace = pace.unwrap_or(config.replay.pacing.pace);
+        let settings = Settings { selection, order, control, twice, pace, ..Settings::default() };
         Ok(RunRequest { candidate, build, from, to, settings })
     }
 }
@@ -193,6 +214,12 @@ fn report(
         tally.unverified,
         tally.filtered
     ));
+    if tally.late + tally.backoffs > 0 {
+        note(&format!(
+            "pace: {} exchanges were sent late because too many were in flight, {} were asked again after 429 or 503",
+            tally.late, tally.backoffs
+        ));
+    }
     for gap in run.evidence.gaps.iter().chain(&tally.losses) {
         note(&format!("not covered: {gap}"));
     }

@@ -1,35 +1,29 @@
 //! Sends one recorded request to the candidate, and to nothing else: no redirect is followed, no proxy is asked.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::TokioExecutor;
 use shadow_recorder::exchange::{Exchange, Omission, Response};
 use shadow_recorder::{body, clock, redact};
-use tower::Service;
 
 use crate::answer::Failure;
 use crate::config::candidate::CandidateRules;
+use crate::config::http::Http;
+use crate::connection::Connections;
 use crate::credential::Credentials;
 use crate::request::{Maker, Moment};
 use crate::run::RunId;
 use crate::target::Target;
 
 /// A client of one candidate.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Candidate {
-    client: Client<HttpConnector<Pinned>, Full<Bytes>>,
+    connections: Connections,
+    http: Http,
     maker: Maker,
     target: Target,
     credentials: Option<Arc<Credentials>>,
@@ -39,54 +33,28 @@ pub struct Candidate {
     body_bytes_max: usize,
 }
 
-/// Resolves every name to what was checked.
-#[derive(Clone, Debug)]
-struct Pinned(Vec<SocketAddr>);
-
-impl Service<Name> for Pinned {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Name) -> Self::Future {
-        ready(Ok(self.0.clone().into_iter()))
-    }
-}
-
 impl Candidate {
     /// Makes a client; nothing is connected yet.
     pub fn new(
         target: Target,
         rules: CandidateRules,
+        http: Http,
         run: RunId,
         timeout: Duration,
         body_bytes_max: usize,
     ) -> Self {
-        let mut connector = HttpConnector::new_with_resolver(Pinned(target.addresses.clone()));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).set_host(false).build(connector);
+        let connections = Connections::new(target.addresses.clone());
         let issue = rules.authentication.issue.clone();
         let credentials = issue.map(|issue| Arc::new(Credentials::new(issue)));
         let maker = Maker { origin: target.origin.clone(), run, rules };
         let refused = Arc::default();
-        Self { client, maker, target, credentials, refused, timeout, body_bytes_max }
+        Self { connections, http, maker, target, credentials, refused, timeout, body_bytes_max }
     }
 
-    /// Sends the request of an exchange; returns the answer, or whose fault it is that there is none, and the time it took.
-    pub async fn send(
-        &self,
-        exchange: &Exchange,
-        trace_id: &str,
-    ) -> (Result<Response, Failure>, Duration) {
-        let request = match self.request(exchange, trace_id).await {
-            Ok(request) => request,
-            Err(why) => return (Err(Failure::Harness(why)), Duration::ZERO),
-        };
-        let start = Instant::now();
+    /// Sends the request of an exchange; returns the answer, or whose fault it is that there is none.
+    pub async fn send(&self, exchange: &Exchange, trace_id: &str) -> Result<Response, Failure> {
+        let mut request = self.request(exchange, trace_id).await.map_err(Failure::Harness)?;
+        *request.version_mut() = self.http.version(&exchange.request.version);
         let answer = tokio::time::timeout(self.timeout, self.answer(request)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(format!("the candidate did not answer within {:?}", self.timeout))
@@ -96,7 +64,7 @@ impl Candidate {
         if accepted && matches!(answer.as_ref().map(status), Ok(401 | 403)) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
-        (answer.map_err(Failure::Candidate), start.elapsed())
+        answer.map_err(Failure::Candidate)
     }
 
     /// Returns where it is.
@@ -129,15 +97,12 @@ impl Candidate {
     }
 
     async fn answer(&self, request: http::Request<Full<Bytes>>) -> Result<Response, String> {
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| format!("the candidate did not answer: {}", chain(&error)))?;
+        let (answer, lease) = self.connections.send(request).await?;
         let (head, incoming) = answer.into_parts();
         let coding = coding(&head.headers);
         let (body, trailers) = match Limited::new(incoming, self.body_bytes_max).collect().await {
             Ok(whole) => {
+                lease.keep();
                 let trailers = whole.trailers().map(redact::recorded).unwrap_or_default();
                 let coding = coding.as_deref();
                 (body::decode(&whole.to_bytes(), coding, self.body_bytes_max), trailers)
@@ -170,7 +135,7 @@ pub(crate) fn coding(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Writes an error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

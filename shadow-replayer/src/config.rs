@@ -15,6 +15,7 @@ use shadow_recorder::store::Store;
 mod assume;
 pub mod stub;
 
+use crate::pace::Pace;
 use crate::redaction::Redactors;
 use crate::structure;
 
@@ -24,11 +25,15 @@ pub mod authentication;
 pub mod candidate;
 pub mod probe;
 pub mod state;
+pub mod http;
+pub mod pace;
 
 pub mod order;
 
 use candidate::CandidateRules;
+use http::Http;
 use order::{Ordering, ordering};
+use pace::Pacing;
 use probe::Probe;
 use state::State;
 
@@ -66,6 +71,10 @@ pub struct Replay {
     pub database: String,
     /// Exchanges in flight at once. A candidate that propagates no trace context needs 1.
     pub in_flight: usize,
+    /// In which version of HTTP.
+    pub http: Http,
+    /// How fast exchanges are sent.
+    pub pacing: Pacing,
     /// How long the candidate may take to answer one exchange.
     pub timeout: Duration,
     /// How long the run waits for the candidate to accept connections.
@@ -91,6 +100,8 @@ pub struct Replay {
 const KNOWN: &[&str] = &[
     "database",
     "in_flight",
+    "pace",
+    "http",
     "timeout",
     "candidate_wait",
     "watermark_wait",
@@ -115,6 +126,15 @@ const KNOWN: &[&str] = &[
     "control_stub",
     "twice",
 ];
+
+impl Replay {
+    /// Returns how many exchanges are in flight at once. Where they are due at their instants, that is more than keep a candidate busy; but
+    /// where only one may be, it is one.
+    pub fn in_flight(&self, pace: Pace) -> usize {
+        let alone = self.in_flight == 1;
+        if pace.is_paced() && !alone { self.pacing.in_flight_max } else { self.in_flight }
+    }
+}
 
 impl Config {
     /// Takes every section that a replay needs; mistakes are collected in the document.
@@ -177,6 +197,8 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
     Replay {
         database,
         in_flight: if one_by_one { 1 } else { in_flight },
+        http: table.parsed("http", Http::parse).unwrap_or_default(),
+        pacing: pace::pacing(table.table("pace")),
         timeout: table.duration("timeout").unwrap_or(seconds(10)),
         candidate_wait: table.duration("candidate_wait").unwrap_or(seconds(10)),
         watermark_wait: table.duration("watermark_wait").unwrap_or(seconds(120)),

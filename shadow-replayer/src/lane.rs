@@ -8,10 +8,12 @@ use shadow_recorder::ledger::Mapping;
 
 use crate::answer::{Answer, Answered};
 use crate::asking::Asking;
+use crate::drive::Paced;
 use crate::filter::{Filter, LeftOut};
 use crate::journal::ExchangeRow;
+use crate::pace::Pacer;
 use crate::run::RunId;
-use crate::source::{Rules, Source};
+use crate::source::{Next, Source};
 use crate::window::Window;
 use crate::{compare, control, structure};
 
@@ -23,6 +25,7 @@ pub(crate) struct Done {
     pub(crate) answered: Option<Answered>,
     /// What its second answer puts in doubt.
     pub(crate) doubts: BTreeSet<String>,
+    pub(crate) paced: Paced,
 }
 
 /// Where answers are taken from.
@@ -32,6 +35,16 @@ pub(crate) enum Asked {
     Builds(Arc<Asking>),
     /// From an earlier replay of the shard, by exchange.
     Kept(HashMap<String, Answered>),
+}
+
+impl Asked {
+    /// Returns what says when exchanges are due, at the beginning of a shard; `None` where nothing is sent.
+    pub(crate) fn begin_shard(&self) -> Option<Arc<Pacer>> {
+        let Self::Builds(asking) = self else { return None };
+        let pacer = &asking.candidate.pacer;
+        pacer.begin_shard();
+        Some(Arc::clone(pacer))
+    }
 }
 
 /// What the lanes of an attempt share.
@@ -49,9 +62,9 @@ pub(crate) struct Lane {
 impl Lane {
     /// Works until the source is empty.
     pub(crate) async fn work(self: Arc<Self>) {
-        while let Some(mut next) = self.source.next().await {
+        while let Some(mut next) = self.source.next(|it| self.is_sent(it)).await {
             loop {
-                let done = self.done(&mut next.exchange, &next.rules).await;
+                let done = self.done(&mut next).await;
                 self.window.fill(next.place, done);
                 let Some(after) = self.source.after(&next.exchange) else { break };
                 next = after;
@@ -59,7 +72,8 @@ impl Lane {
         }
     }
 
-    async fn done(&self, exchange: &mut Arc<Exchange>, rules: &Rules) -> Done {
+    async fn done(&self, next: &mut Next) -> Done {
+        let exchange = &mut next.exchange;
         let (pi, left_out) = self.filter.judge(exchange, &self.mapping);
         if pi != exchange.sample.pi {
             Arc::make_mut(exchange).sample.pi = pi;
@@ -70,26 +84,34 @@ impl Lane {
             Some(LeftOut::NotDrawn) => Some(compare::not_drawn(exchange, &self.mapping)),
         };
         if let Some(row) = row {
-            return Done { row, answered: None, doubts: BTreeSet::new() };
+            let (answered, doubts, paced) = (None, BTreeSet::new(), Paced::default());
+            return Done { row, answered, doubts, paced };
         }
-        let answered = self.answered(exchange, rules).await;
+        let (answered, paced) = self.answered(next).await;
+        let exchange = &next.exchange;
         let (row, doubts) = control::compare(exchange, &answered, &self.mapping, &self.structure);
-        Done { row, answered: Some(answered), doubts }
+        Done { row, answered: Some(answered), doubts, paced }
     }
 
-    async fn answered(&self, exchange: &Arc<Exchange>, rules: &Rules) -> Answered {
+    fn is_sent(&self, exchange: &Exchange) -> bool {
+        self.filter.judge(exchange, &self.mapping).1.is_none()
+    }
+
+    async fn answered(&self, next: &Next) -> (Answered, Paced) {
+        let exchange = &next.exchange;
         let not_sent = |why: &str| {
             let calls = exchange.upstream.len();
             Answered::alone(Answer::not_sent(exchange.id.clone(), calls, why.into()))
         };
-        match (&self.asked, rules) {
+        let answered = match (&self.asked, &next.rules) {
             (Asked::Kept(kept), _) => {
                 kept.get(&exchange.id.0).cloned().unwrap_or_else(|| not_sent("no answer was kept"))
             }
             (Asked::Builds(_), Err(why)) => not_sent(why),
             (Asked::Builds(asking), Ok(redactor)) => {
-                asking.answered(&self.run, exchange, redactor).await
+                return asking.answered(&self.run, exchange, redactor, next.due).await;
             }
-        }
+        };
+        (answered, Paced::default())
     }
 }

@@ -64,6 +64,8 @@ mod window;
 mod source;
 mod lane;
 mod output;
+pub mod pace;
+mod connection;
 mod attempt;
 mod worker;
 pub mod progress;

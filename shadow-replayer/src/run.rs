@@ -20,6 +20,7 @@ use crate::filter::Selection;
 use crate::isolation::Isolation;
 use crate::journal::Outcome;
 use crate::misses::Misses;
+use crate::pace::Pace;
 
 /// Names a run and everything derived from it: a `UUIDv7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -162,6 +163,8 @@ pub struct Settings {
     pub control: Option<String>,
     /// Whether each exchange is sent to the candidate twice.
     pub twice: bool,
+    /// How fast exchanges are sent.
+    pub pace: Pace,
 }
 
 /// What the plan froze and found in the range.
@@ -222,6 +225,12 @@ pub struct Tally {
     pub errored: u64,
     /// Could not be compared.
     pub unverified: u64,
+    /// Sent later than the pace asked for, because too many were in flight.
+    #[serde(default)]
+    pub late: u64,
+    /// Times that the candidate refused an exchange (429, 503) and was asked again later.
+    #[serde(default)]
+    pub backoffs: u64,
     /// Why segments of the shard are not wholly evidence. Empty: all of it was read.
     pub losses: Vec<String>,
     /// Why what was compared does not carry a judgement, such as a claim that a test did not bear out. Empty: nothing is in doubt.
@@ -244,6 +253,8 @@ impl Tally {
         self.filtered += other.filtered;
         self.errored += other.errored;
         self.unverified += other.unverified;
+        self.late += other.late;
+        self.backoffs += other.backoffs;
         self.losses.extend(other.losses.iter().cloned());
         self.doubts.extend(other.doubts.iter().cloned());
         self.isolation.extend(other.isolation.iter().cloned());

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use shadow_recorder::exchange::{Body, Exchange};
 use shadow_recorder::redact::Redactor;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::lane::Done;
+use crate::pace::Pacer;
 use crate::window::Window;
 
 /// Exchanges that are read together: a hand-over for each took more time than the reading.
@@ -27,6 +29,8 @@ pub(crate) struct Next {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) rules: Rules,
     pub(crate) place: u64,
+    /// When it is to be sent.
+    pub(crate) due: Instant,
 }
 
 /// The exchanges of an attempt that are not begun.
@@ -34,6 +38,8 @@ pub(crate) struct Next {
 pub(crate) struct Source {
     read: tokio::sync::Mutex<Read>,
     window: Arc<Window<Done>>,
+    /// Says when they are due; absent where nothing is sent.
+    pacer: Option<Arc<Pacer>>,
     /// Whether exchanges of one order key wait for each other.
     ordered: bool,
     /// The order keys of which an exchange is under way, with those that wait for it. They are bounded by the window.
@@ -61,19 +67,28 @@ impl Source {
     pub(crate) fn new(
         batches: mpsc::Receiver<Batch>,
         window: Arc<Window<Done>>,
+        pacer: Option<Arc<Pacer>>,
         ordered: bool,
     ) -> Self {
         let read = Read { batches, batch: Vec::new().into_iter() };
-        Self { read: tokio::sync::Mutex::new(read), window, ordered, busy: Mutex::default() }
+        let busy = Mutex::default();
+        Self { read: tokio::sync::Mutex::new(read), window, pacer, ordered, busy }
     }
 
-    /// Returns the next exchange that may begin; `None` when none is left to take.
-    pub(crate) async fn next(&self) -> Option<Next> {
+    /// Returns the next exchange that may begin, when it is due; `None` when none is left to take. What is not sent takes no part in the
+    /// pace.
+    pub(crate) async fn next(&self, is_sent: impl Fn(&Exchange) -> bool) -> Option<Next> {
         let mut read = self.read.lock().await;
         loop {
             let (exchange, rules) = read.next().await?;
             let place = self.window.place(body_bytes(&exchange)).await?;
-            if let Some(next) = self.unless_busy(Next { exchange, rules, place }) {
+            let due = match &self.pacer {
+                Some(pacer) if !pacer.is_paced() || is_sent(&exchange) => {
+                    pacer.due(exchange.received_at).await
+                }
+                _ => Instant::now(),
+            };
+            if let Some(next) = self.unless_busy(Next { exchange, rules, place, due }) {
                 return Some(next);
             }
         }
@@ -135,17 +150,18 @@ mod tests {
     async fn source(keys: &[Option<&str>], ordered: bool) -> Source {
         let (send, receive) = mpsc::channel(1);
         send.send(batch(keys)).await.unwrap();
-        Source::new(receive, Arc::new(Window::new()), ordered)
+        Source::new(receive, Arc::new(Window::new()), None, ordered)
     }
 
     #[tokio::test]
     async fn exchanges_of_one_key_wait_for_each_other_and_others_pass() {
         let source = source(&[Some("a"), Some("a"), Some("b"), None, Some("a")], true).await;
-        let first = source.next().await.unwrap();
-        let (b, none) = (source.next().await.unwrap(), source.next().await.unwrap());
+        let first = source.next(|_| true).await.unwrap();
+        let (b, none) =
+            (source.next(|_| true).await.unwrap(), source.next(|_| true).await.unwrap());
         assert_eq!((first.place, b.place, none.place), (0, 2, 3));
         assert!(source.after(&b.exchange).is_none() && source.after(&none.exchange).is_none());
-        assert!(source.next().await.is_none(), "the last one waits for the second");
+        assert!(source.next(|_| true).await.is_none(), "the last one waits for the second");
         let second = source.after(&first.exchange).unwrap();
         let last = source.after(&second.exchange).unwrap();
         assert_eq!((second.place, last.place), (1, 4));
@@ -156,7 +172,8 @@ mod tests {
     #[tokio::test]
     async fn without_order_nothing_waits() {
         let source = source(&[Some("a"), Some("a")], false).await;
-        let (first, second) = (source.next().await.unwrap(), source.next().await.unwrap());
+        let (first, second) =
+            (source.next(|_| true).await.unwrap(), source.next(|_| true).await.unwrap());
         assert_eq!((first.place, second.place), (0, 1));
         assert!(source.after(&first.exchange).is_none());
     }

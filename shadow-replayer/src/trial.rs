@@ -15,6 +15,8 @@ use shadow_recorder::exchange::Exchange;
 use shadow_recorder::ledger::Transaction;
 use shadow_recorder::redact::Redactor;
 
+use tokio::time::Instant;
+
 use crate::answer::Answer;
 use crate::config::Config;
 use crate::config::probe::Probe;
@@ -120,7 +122,8 @@ impl Trial<'_> {
 
     async fn asked(&self, recorded: &Recorded) -> (Answer, Option<Vec<Transaction>>) {
         let (exchange, redactor) = recorded;
-        let answer = self.driver.answer(&self.run.id, exchange, redactor).await;
+        let sent = self.driver.answer(&self.run.id, exchange, redactor, Instant::now());
+        let (answer, _) = sent.await;
         let booked = compare::booked(exchange, &answer, &self.config.mapping);
         (answer, booked)
     }

@@ -19,6 +19,9 @@ use tokio::task::JoinHandle;
 pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) target: String,
+    pub(crate) version: http::Version,
+    /// The host that HTTP/2 names in the target; empty with HTTP/1.1.
+    pub(crate) authority: String,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: String,
 }
@@ -113,6 +116,8 @@ async fn read(request: http::Request<Incoming>) -> Asked {
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     Asked {
         method: head.method.to_string(),
+        version: head.version,
+        authority: head.uri.authority().map_or_else(String::new, ToString::to_string),
         target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         headers: head.headers,
         body: String::from_utf8_lossy(&body).into_owned(),

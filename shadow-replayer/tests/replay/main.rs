@@ -11,6 +11,7 @@ mod authentication;
 mod isolation;
 mod noise;
 mod order;
+mod pace;
 mod run;
 mod segments;
 mod sent;
