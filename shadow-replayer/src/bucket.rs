@@ -10,9 +10,11 @@
 //! ```
 //!
 //! One pass over the segments builds them, in memory that does not grow with the range: what does not fit is sorted and put aside on
-//! the local disk, and merged when all is read. The bucket of a key depends on nothing but the key and the number of buckets: a pass
+//! the local disk, and merged when all is read. Either half has one thread of its own: memory that one thread has freed does not serve
+//! another. The bucket of a key depends on nothing but the key and the number of buckets: a pass
 //! that was cut is made again, to the same end. The parts' digests are frozen with the run, and the parts are gone when it has ended.
 
+use std::io;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,8 @@ use shadow_recorder::digest::sha256;
 use shadow_recorder::exchange::Exchange;
 use shadow_recorder::segment::{Reader, Redaction, write_frame};
 use shadow_recorder::store::{Store, StoreError};
-use tokio::task::spawn_blocking;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, spawn_blocking};
 
 mod merge;
 mod spill;
@@ -42,6 +45,8 @@ const FOLDER: &str = "buckets/";
 const PART_BYTES: usize = 16 << 20;
 /// More make the pass slow, and each keeps a place in memory for every time that something was put aside.
 const BUCKETS_MAX: u64 = 4_096;
+
+const NO_KEYS: &str = "no exchange of the range has an order key: set [recorder] order_key, or [replay] order = \"none\"";
 
 /// One line of a bucket, with exchanges as values or as text.
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,75 +105,85 @@ pub(crate) async fn build(
     progress: &dyn Fn(&Progress),
 ) -> Result<Built, RunError> {
     let (segments, range) = (&run.evidence.segments, Range { from: run.from, to: run.to });
-    let mut built = Built::default();
-    let mut spill = Spill::new(count).map_err(RunError::Scratch)?;
+    let sinks = config.mapping.sinks.clone();
+    let (sender, mut read) = mpsc::channel::<(FrozenSegment, Vec<u8>)>(1);
+    let taking = spawn_blocking(move || {
+        let (mut spill, mut losses) = (Spill::new(count)?, Vec::new());
+        while let Some((segment, bytes)) = read.blocking_recv() {
+            losses.extend(spill.take(&bytes, &segment, range, &sinks)?);
+        }
+        if spill.keyed == 0 {
+            losses.push(NO_KEYS.into());
+        }
+        Ok((spill.finish()?, losses))
+    });
+    let mut unread = Vec::new();
     for (read, segment) in segments.iter().enumerate() {
         progress(&Progress::Sorting { read, segments: segments.len() });
-        let bytes = match frozen::fetch(config, segment).await {
-            Ok(bytes) => bytes,
-            Err(loss) => {
-                built.losses.push(loss);
-                continue;
+        match frozen::fetch(config, segment).await {
+            Err(loss) => unread.push(loss),
+            Ok(bytes) => {
+                // Where nobody takes it, the taking has failed, and says so below.
+                if sender.send((segment.clone(), bytes)).await.is_err() {
+                    break;
+                }
             }
-        };
-        let (segment, sinks) = (segment.clone(), config.mapping.sinks.clone());
-        let taking = spawn_blocking(move || {
-            let losses = spill.take(&bytes, &segment, range, &sinks)?;
-            Ok((spill, losses))
-        });
-        let losses;
-        (spill, losses) = joined(taking.await).map_err(RunError::Scratch)?;
-        built.losses.extend(losses);
+        }
     }
-    if spill.keyed == 0 {
-        built.losses.push(
-            "no exchange of the range has an order key: set [recorder] order_key, or [replay] order = \"none\"".into(),
-        );
-    }
-    let finishing = spawn_blocking(move || spill.finish());
-    let spilled = joined(finishing.await).map_err(RunError::Scratch)?;
-    for bucket in 0..count {
-        built.buckets.push(write(&config.store, &run.id, &spilled, bucket).await?);
-    }
-    Ok(built)
+    drop(sender);
+    let (spilled, losses) = joined(taking.await)?;
+    let buckets = write(&config.store, &run.id, spilled).await?;
+    Ok(Built { buckets, losses: [unread, losses].concat() })
 }
 
-/// Writes one bucket; returns its parts.
+/// Writes the buckets; returns the parts of each.
 async fn write(
     store: &Store,
     run: &RunId,
-    spilled: &Spilled,
-    bucket: usize,
-) -> Result<Vec<FrozenSegment>, RunError> {
-    let mut parts = Vec::new();
-    let mut merge = Merge::of(spilled, bucket);
-    loop {
-        let header = Header {
-            format: FORMAT.into(),
-            version: VERSION,
-            run_id: run.clone(),
-            bucket,
-            rules: spilled.rules.clone(),
-        };
-        let merging = spawn_blocking(move || {
-            let part = part(&mut merge, header)?;
-            Ok((merge, part))
-        });
-        let part;
-        (merge, part) = joined(merging.await).map_err(RunError::Scratch)?;
-        let Some((bytes, exchanges)) = part else { return Ok(parts) };
+    spilled: Spilled,
+) -> Result<Vec<Vec<FrozenSegment>>, RunError> {
+    let mut buckets = vec![Vec::new(); spilled.runs.len()];
+    let (sender, mut parts) = mpsc::channel(1);
+    let run_id = run.clone();
+    let merging = spawn_blocking(move || {
+        for bucket in 0..spilled.runs.len() {
+            let mut merge = Merge::of(&spilled, bucket);
+            while let Some(part) = part(&mut merge, &run_id, bucket, &spilled.rules)? {
+                if sender.blocking_send((bucket, part)).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    });
+    while let Some((bucket, (bytes, exchanges))) = parts.recv().await {
+        let parts: &mut Vec<FrozenSegment> = &mut buckets[bucket];
         let key = format!("{FOLDER}run_id={run}/bucket={bucket}/part={}.ndjson.zst", parts.len());
         parts.push(FrozenSegment { key: key.clone(), sha256: sha256(&bytes), exchanges });
         store.put(&key, bytes).await?;
     }
+    joined(merging.await)?;
+    Ok(buckets)
 }
 
 /// Writes the next part; returns it with the number of its exchanges, or `None` where none is left.
-fn part(merge: &mut Merge, header: Header) -> std::io::Result<Option<(Vec<u8>, u64)>> {
+fn part(
+    merge: &mut Merge,
+    run: &RunId,
+    bucket: usize,
+    rules: &[Option<Redaction>],
+) -> io::Result<Option<(Vec<u8>, u64)>> {
     let mut frame = merge.next_frame()?;
     if frame.is_empty() {
         return Ok(None);
     }
+    let header = Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        run_id: run.clone(),
+        bucket,
+        rules: rules.to_vec(),
+    };
     let (mut bytes, mut exchanges) = (Vec::new(), 0);
     write_frame(&mut bytes, &[Line::<Exchange>::Header(header)])?;
     while !frame.is_empty() {
@@ -222,9 +237,10 @@ pub(crate) async fn remove(store: &Store, run: &RunId) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Passes a panic on, which is the only way in which a task that nobody aborts can fail.
-fn joined<T>(joined: Result<std::io::Result<T>, tokio::task::JoinError>) -> std::io::Result<T> {
-    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+/// Returns what a task of the local disk came to. A panic is passed on, which is the only way in which a task that nobody aborts can fail.
+fn joined<T>(joined: Result<io::Result<T>, JoinError>) -> Result<T, RunError> {
+    let joined = joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    joined.map_err(RunError::Scratch)
 }
 
 #[cfg(test)]

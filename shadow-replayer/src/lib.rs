@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shadow_recorder::clock;
 use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::segment::{Line, Reader};
@@ -352,7 +352,9 @@ async fn sort(
 pub async fn latest(config: &Config, length: Duration) -> Result<Range, RunError> {
     let now = clock::now();
     let length = signed(length);
-    let from = now.saturating_sub(length).unwrap_or(Timestamp::MIN);
+    // What has sealed nothing for a day is known no more.
+    let known = length.saturating_add(SignedDuration::from_hours(24));
+    let from = now.saturating_sub(known).unwrap_or(Timestamp::MIN);
     let found = find(config, Range { from, to: now }, now).await?;
     plan::latest(&found, length, now).map_err(RunError::Usage)
 }

@@ -52,9 +52,8 @@ fn bucketed(segments: &[(FrozenSegment, Vec<u8>)], count: usize) -> Vec<Vec<(Str
 
 fn read_back(spilled: &Spilled, bucket: usize) -> Vec<(String, Exchange)> {
     let (mut merge, mut found) = (Merge::of(spilled, bucket), Vec::new());
-    let (format, run_id) = (FORMAT.to_owned(), RunId::fresh());
-    let header = Header { format, version: VERSION, run_id, bucket, rules: spilled.rules.clone() };
-    let Some((bytes, exchanges)) = part(&mut merge, header).unwrap() else { return found };
+    let part = part(&mut merge, &RunId::fresh(), bucket, &spilled.rules).unwrap();
+    let Some((bytes, exchanges)) = part else { return found };
     let frozen = FrozenSegment { key: "buckets/x".into(), sha256: sha256(&bytes), exchanges };
     let losses = read(&bytes, &frozen, |rules, exchange| {
         found.push((rules.unwrap().headers_dropped[0].clone(), exchange));

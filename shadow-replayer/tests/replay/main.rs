@@ -9,6 +9,7 @@ mod world;
 mod filters;
 mod authentication;
 mod isolation;
+mod latest;
 mod noise;
 mod order;
 mod pace;

@@ -93,6 +93,8 @@ pub(crate) struct Boot {
     pub(crate) service_address: String,
     /// Whether the boot ended; one that did not may still run.
     pub(crate) ended: bool,
+    /// When it began; an hour of segments follows.
+    pub(crate) begins: Timestamp,
 }
 
 impl Default for Boot {
@@ -102,20 +104,21 @@ impl Default for Boot {
             redaction: Redaction::default(),
             service_address: "10.0.0.1:8081".into(),
             ended: true,
+            begins: start(),
         }
     }
 }
 
 impl Boot {
-    /// Writes each list of exchanges as a segment into a store's directory; together they cover an hour from [`start`].
+    /// Writes each list of exchanges as a segment into a store's directory; together they cover an hour.
     pub(crate) fn write(&self, store: &Path, segments: &[Vec<Exchange>]) {
         for (n, exchanges) in segments.iter().enumerate() {
             let times = || exchanges.iter().map(|exchange| exchange.received_at);
             let (first, last) = (times().min(), times().max());
-            let opened_at = if n == 0 { start() } else { first.unwrap_or(start()) };
+            let opened_at = if n == 0 { self.begins } else { first.unwrap_or(self.begins) };
             let is_last = n + 1 == segments.len();
             let hour = SignedDuration::from_hours(1);
-            let sealed_at = if is_last { start() + hour } else { last.unwrap_or(opened_at) };
+            let sealed_at = if is_last { self.begins + hour } else { last.unwrap_or(opened_at) };
             let key = SegmentKey {
                 service: "books".into(),
                 first_us: first.unwrap_or(opened_at).as_microsecond(),
