@@ -16,6 +16,7 @@ use crate::money::Rates;
 use crate::totals::{ExchangeTotals, Money, Overflow, Part, Place, Totals};
 use crate::verdict::{Latency, OutcomeReason, Percentiles};
 
+mod assumed;
 mod control;
 mod largest;
 mod rows;
@@ -54,6 +55,7 @@ pub fn totals(journal: &Journal, rates: &Rates) -> Result<Totals, AggregateError
     totals.exchanges.latency = latency(journal)?;
     totals.largest = largest.finish(journal)?;
     control::add(journal, &mut totals)?;
+    totals.assumed = assumed::of(journal)?;
     totals.structure = structure::of(journal)?;
     Ok(totals)
 }

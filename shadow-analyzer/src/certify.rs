@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use shadow_recorder::clock;
 use shadow_recorder::store::StoreError;
+use shadow_replayer::config::state::State as Mode;
+use shadow_replayer::isolation::Isolation;
 use shadow_replayer::run::{Run, RunId, State, Tally};
 use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError, without_credentials};
 use shadow_replayer::{Progress, RunError, RunRequest};
@@ -20,8 +22,8 @@ use crate::report;
 use crate::score::{self, Evidence, Judgement};
 use crate::totals::{Overflow, Totals};
 use crate::verdict::{
-    self, Candidate, CellName, Control, Differing, FORMAT, IgnoredPath, Losses, Structure, VERSION,
-    Verdict,
+    self, Assumed, Candidate, CellName, Control, Differing, FORMAT, IgnoredPath, Losses, Replay,
+    Structure, VERSION, Verdict,
 };
 
 /// What is to be certified.
@@ -30,7 +32,7 @@ pub enum Subject {
     /// A run that was replayed already.
     Run(RunId),
     /// A candidate, which is replayed first.
-    Candidate(RunRequest),
+    Candidate(Box<RunRequest>),
 }
 
 /// A verdict and where it lies.
@@ -141,7 +143,7 @@ pub async fn certify(
         revision: number,
         mapping_sha256,
         policy: &config.policy,
-        ignored: ignored(&config.replay),
+        config: &config.replay,
         evidence,
         totals,
     };
@@ -174,6 +176,7 @@ fn evidence(run: &Run) -> Evidence {
         sampled_out: run.evidence.sampled_out,
         gaps: run.evidence.gaps.clone(),
         control: run.settings.control.is_some(),
+        own_upstreams: run.settings.own_upstreams,
     }
 }
 
@@ -190,13 +193,14 @@ struct Facts<'a> {
     revision: u32,
     mapping_sha256: &'a str,
     policy: &'a Policy,
-    ignored: Vec<IgnoredPath>,
+    config: &'a shadow_replayer::config::Config,
     evidence: Evidence,
     totals: Totals,
 }
 
 fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
-    let Facts { run, revision, mapping_sha256, policy, ignored, evidence, totals } = facts;
+    let Facts { run, revision, mapping_sha256, policy, config, evidence, totals } = facts;
+    let replay = replay(run, config, &evidence, totals.assumed.clone());
     let control = evidence.control.then(|| control(run, &totals, judgement.control_cells));
     let exchanges = totals.exchanges;
     let differing = exchanges.outcomes.different + exchanges.outcomes.errored;
@@ -240,7 +244,8 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         latency: exchanges.latency,
         policy: policy.document(mapping_sha256),
         control,
-        structure: Structure { ignored, ..totals.structure },
+        replay: Some(replay),
+        structure: Structure { ignored: ignored(config), ..totals.structure },
     }
 }
 
@@ -251,6 +256,27 @@ fn control(run: &Run, totals: &Totals, cells: Vec<CellName>) -> Control {
         exchanges_differing: totals.control.differing,
         exchanges_explained: totals.control.explained,
         cells,
+    }
+}
+
+/// Returns how the candidate was replayed.
+fn replay(
+    run: &Run,
+    config: &shadow_replayer::config::Config,
+    evidence: &Evidence,
+    assumed: Assumed,
+) -> Replay {
+    let found = evidence.tally.as_ref().map(|tally| tally.isolation.clone()).unwrap_or_default();
+    let isolation = Isolation::of_run(&found);
+    Replay {
+        upstreams: if run.settings.own_upstreams { "own" } else { "recorded" }.into(),
+        isolation_proven: matches!(isolation, Isolation::Proven(_)),
+        isolation: isolation.to_string(),
+        state: match config.replay.state {
+            Mode::Stateless { .. } => "stateless".into(),
+            Mode::Snapshot(_) => "snapshot".into(),
+        },
+        assumed,
     }
 }
 

@@ -151,6 +151,7 @@ fn exchange_columns() -> Vec<(&'static str, DataType)> {
         ("upstream_hits", DataType::Int32),
         ("upstream_misses", DataType::Int32),
         ("upstream_unused", DataType::Int32),
+        ("upstream_assumed", DataType::Int32),
         ("newly_unbalanced", DataType::Int32),
         ("money_known", DataType::Boolean),
         ("pi", DataType::Int64),

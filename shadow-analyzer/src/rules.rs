@@ -2,7 +2,7 @@
 
 use crate::cell::JudgedCell;
 use crate::number::{self, count, counted};
-use crate::rules::noise::{control_differs, doubts};
+use crate::rules::noise::{control_differs, doubts, own_upstreams};
 use crate::score::{Case, sentence};
 use crate::verdict::{CellName, DimensionName, Judged, Reason, Rule};
 
@@ -35,7 +35,7 @@ impl Finding {
 }
 
 /// Every rule, in the order of precedence.
-const RULES: [fn(&Case<'_>) -> Vec<Finding>; 20] = [
+const RULES: [fn(&Case<'_>) -> Vec<Finding>; 21] = [
     net_beyond_threshold,
     gross_beyond_threshold,
     newly_unbalanced,
@@ -55,6 +55,7 @@ const RULES: [fn(&Case<'_>) -> Vec<Finding>; 20] = [
     date_or_entity_changed,
     sampled,
     control_differs,
+    own_upstreams,
     doubts,
 ];
 

@@ -37,8 +37,10 @@ pub struct Evidence {
     pub sampled_out: u64,
     /// Why the range is not wholly covered.
     pub gaps: Vec<String>,
-    /// Whether a control was replayed.
+    /// Whether a control was asked for.
     pub control: bool,
+    /// Whether the candidate called upstreams of its own.
+    pub own_upstreams: bool,
 }
 
 /// What a verdict says beside the facts that it repeats.

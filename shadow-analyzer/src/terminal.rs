@@ -42,6 +42,9 @@ pub fn render(certified: &Certified, color: bool) -> String {
     }
     text.push_str(&cells(verdict));
     let _ = write!(text, "\n  not examined: {}\n", not_examined(verdict));
+    if let Some(replay) = &verdict.replay {
+        let _ = writeln!(text, "  {}", line(&replay.isolation));
+    }
     let _ = write!(text, "  report:  {}\n  verdict: {}\n", certified.report, certified.document);
     let _ = writeln!(text, "  next: {}", line(&verdict.next));
     text

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::verdict::{
-    CellName, DifferingExchange, DimensionName, Latency, OutcomeReason, Outcomes, Structure,
-    UpstreamCalls,
+    Assumed, CellName, DifferingExchange, DimensionName, Latency, OutcomeReason, Outcomes,
+    Structure, UpstreamCalls,
 };
 
 /// A sum left 128 bits. It takes 10¹¹ lines of the largest amount.
@@ -157,6 +157,8 @@ pub struct Totals {
     pub largest: Vec<DifferingExchange>,
     /// The production build, replayed itself.
     pub control: ControlTotals,
+    /// What rests on declared answers.
+    pub assumed: Assumed,
     /// What differs outside the ledger mapping.
     pub structure: Structure,
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 mod cell;
 mod exchange;
 mod policy;
+mod replay;
 mod structure;
 
 pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Sides};
@@ -26,6 +27,7 @@ pub use exchange::{
     Differing, DifferingExchange, Latency, Line, Losses, OutcomeReason, Percentiles, UpstreamCalls,
 };
 pub use policy::{CellPolicy, DimensionPolicy, Policy, ThresholdPolicy};
+pub use replay::{Assumed, AssumedMoney, Replay};
 pub use structure::{
     IgnoredPath, STRUCTURAL_DIFFERENCES_MAX, STRUCTURAL_EXAMPLES_MAX, StructuralDifference,
     StructuralExample, Structure,
@@ -114,6 +116,9 @@ pub struct Verdict {
     pub policy: Policy,
     /// The production build replayed itself; absent where the run had no control.
     pub control: Option<Control>,
+    /// How the candidate was replayed.
+    #[serde(default)]
+    pub replay: Option<Replay>,
     /// What differs outside the ledger mapping. It is shown and never judged.
     #[serde(default)]
     pub structure: Structure,
@@ -222,6 +227,8 @@ pub enum Rule {
     Sampled,
     /// The control does not reproduce production in a gated cell.
     ControlDiffers,
+    /// The candidate called upstreams of its own, and there was no control.
+    OwnUpstreams,
     /// The run found that what was compared does not carry a judgement.
     Doubt,
 }

@@ -193,6 +193,17 @@ fn the_control_is_compared_with_production_where_it_did_not_reproduce_it() {
 }
 
 #[test]
+fn what_rests_on_assumptions_is_shown_with_its_money() {
+    let both = || vec![line(Source::Both, None, "fares", "10", "0")];
+    let assumed = ExchangeRow { upstream_assumed: 1, ..exchange("a", Outcome::Matched, both()) };
+    let shards = [vec![assumed], vec![exchange("b", Outcome::Matched, both())]];
+    let totals = totals_of(&shards).unwrap();
+    assert_eq!(totals.assumed.exchanges, 1);
+    let money: Vec<_> = totals.assumed.money.iter().map(|of| (&*of.currency, &*of.debit)).collect();
+    assert_eq!(money, [("USD", "10.00")]);
+}
+
+#[test]
 fn structural_differences_are_added_over_shards() {
     let differing = |id: &str, path: &str| {
         let found = Difference {

@@ -284,6 +284,7 @@ fn empty(verdict: Decision) -> Verdict {
         latency: Latency::default(),
         policy: policy(),
         control: None,
+        replay: None,
         structure: Structure::default(),
     }
 }

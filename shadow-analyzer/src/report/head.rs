@@ -27,6 +27,8 @@ pub(super) struct Head {
     pub(super) to: String,
     pub(super) length: String,
     pub(super) decided_at: String,
+    /// How the candidate was replayed.
+    pub(super) replay: Option<Replay>,
     pub(super) run_id: Text,
     pub(super) revision: u32,
     pub(super) outcomes: Vec<Outcome>,
@@ -60,6 +62,12 @@ pub(super) struct Worst {
     pub(super) difference: Figure,
     pub(super) threshold: Option<Figure>,
     pub(super) bar: Option<Bar>,
+}
+
+/// How the candidate was replayed.
+pub(super) struct Replay {
+    pub(super) isolation: &'static str,
+    pub(super) how: Text,
 }
 
 /// A rule that speaks against certifying.
@@ -100,6 +108,7 @@ impl Head {
             to: instant(verdict.to),
             length: length(u64::try_from(seconds).unwrap_or(0)),
             decided_at: instant(verdict.decided_at),
+            replay: verdict.replay.as_ref().map(replay),
             run_id: Text::name(&verdict.run_id),
             revision: verdict.revision,
             outcomes: outcomes(verdict),
@@ -113,6 +122,16 @@ impl Head {
             completeness: Text::sentence(&verdict.completeness.text),
         }
     }
+}
+
+fn replay(replay: &crate::verdict::Replay) -> Replay {
+    let upstreams = match &*replay.upstreams {
+        "own" => "upstreams of its own",
+        _ => "upstream calls answered from the recording",
+    };
+    let isolation =
+        if replay.isolation_proven { "isolation proven" } else { "isolation not proven" };
+    Replay { isolation, how: Text::name(&format!("{}; {upstreams}", replay.state)) }
 }
 
 fn symbol(decision: Decision) -> &'static str {

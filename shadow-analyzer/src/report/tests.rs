@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::report::fixture::{certified, differing, equal, exchange, inconclusive, refused, sides};
 use crate::report::render;
 use crate::verdict::{
-    Control, Decision, Dimension, DimensionName, IgnoredPath, StructuralDifference,
-    StructuralExample, Structure, Verdict,
+    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath,
+    StructuralDifference, StructuralExample, Structure, Verdict,
 };
 
 fn page(verdict: &Verdict) -> String {
@@ -124,6 +124,15 @@ fn what_differs_beside_money_and_what_the_control_shows_is_on_the_page() {
         exchanges_explained: 1,
         cells: vec![],
     });
+    let money =
+        AssumedMoney { currency: "USD".into(), debit: "12.50".into(), credit: "0.00".into() };
+    verdict.replay = Some(Replay {
+        upstreams: "own".into(),
+        isolation_proven: false,
+        isolation: "isolation not proven: it was not looked at".into(),
+        state: "snapshot".into(),
+        assumed: Assumed { exchanges: 4, money: vec![money] },
+    });
     verdict.differing.exchanges[0].blame = Some("harness".into());
     let seen = seen(&page(&verdict));
     for text in [
@@ -131,6 +140,10 @@ fn what_differs_beside_money_and_what_the_control_shows_is_on_the_page() {
         "3 more in verdict.json or the journal",
         "$..at of every route: the time",
         "differed from what it had booked in 2 exchanges of 4,218 exchanges",
+        "isolation not proven snapshot; upstreams of its own",
+        "Isolation Isolation not proven: it was not looked at",
+        "4 exchanges rest on declared answers",
+        "12.50 USD debit",
         "In 1 exchange it shows all that the candidate shows",
         "the control shows the same, so the replay is to blame",
     ] {

@@ -2,7 +2,7 @@
 
 use crate::number::{count, counted};
 use crate::report::text::{Figure, Text, more};
-use crate::verdict::{Cell, DimensionName, IgnoredPath, Verdict};
+use crate::verdict::{AssumedMoney, Cell, DimensionName, IgnoredPath, Replay, Verdict};
 
 /// Entries that one item lists.
 const DETAILS_MAX: usize = 6;
@@ -45,6 +45,7 @@ pub(super) fn items(verdict: &Verdict) -> Vec<Item> {
     items.extend(losses(verdict));
     items.extend(judging(verdict));
     items.push(control(verdict));
+    items.extend(verdict.replay.iter().flat_map(replayed));
     items.extend(ignored(verdict));
     let latency =
         "The candidate's upstreams are stubs; its latency is shown further down, and not judged.";
@@ -188,6 +189,35 @@ fn judging(verdict: &Verdict) -> Vec<Item> {
             "Failures that the policy accepts",
             &format!("Up to {most} of the candidate where production succeeded."),
         ));
+    }
+    items
+}
+
+/// What the way of replaying leaves open.
+fn replayed(replay: &Replay) -> Vec<Item> {
+    let mut items = Vec::new();
+    if !replay.isolation_proven {
+        items.push(Item::plain("Isolation", &replay.isolation));
+    }
+    if replay.upstreams == "own" {
+        items.push(Item::plain(
+            "Upstreams of its own",
+            "The candidate called upstreams of its own, of which nothing was seen; a difference may be theirs.",
+        ));
+    }
+    if replay.assumed.exchanges > 0 {
+        let exchanges = counted(replay.assumed.exchanges, "exchange rests", "exchanges rest");
+        let money = |of: &AssumedMoney| {
+            let debit = (Figure::amount(&of.debit), Text::name(&format!("{} debit", of.currency)));
+            let credit =
+                (Figure::amount(&of.credit), Text::name(&format!("{} credit", of.currency)));
+            [debit, credit]
+        };
+        let text = Text::sentence(&format!(
+            "{exchanges} on declared answers to calls that production never made; what the candidate booked in them:"
+        ));
+        let money = replay.assumed.money.iter().take(DETAILS_MAX).flat_map(money).collect();
+        items.push(Item::of("Assumed", vec![Detail { text, money }]));
     }
     items
 }

@@ -27,6 +27,18 @@ pub(super) fn control_differs(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Upstreams of its own answer the candidate as they like; only a control that was answered by them alike shows that it does not matter.
+pub(super) fn own_upstreams(case: &Case<'_>) -> Vec<Finding> {
+    if !case.evidence.own_upstreams || case.evidence.control || case.evidence.failure.is_some() {
+        return Vec::new();
+    }
+    one(
+        Rule::OwnUpstreams,
+        "the candidate called upstreams of its own, so that a difference may be theirs, and there was no control",
+        "replay with --control, or record the upstream calls and set [replay] upstreams = \"recorded\"",
+    )
+}
+
 /// What the run itself found that speaks against judging it.
 pub(super) fn doubts(case: &Case<'_>) -> Vec<Finding> {
     let Some(tally) = &case.evidence.tally else { return Vec::new() };

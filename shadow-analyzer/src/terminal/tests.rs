@@ -1,7 +1,8 @@
 use super::*;
 use crate::verdict::{
-    Basis, Candidate, Completeness, Differing, DimensionName, FORMAT, Judged, Latency, Losses,
-    Measure, OutcomeReason, Outcomes, Policy, Reason, Rule, Structure, UpstreamCalls, VERSION,
+    Assumed, Basis, Candidate, Completeness, Differing, DimensionName, FORMAT, Judged, Latency,
+    Losses, Measure, OutcomeReason, Outcomes, Policy, Reason, Replay, Rule, Structure,
+    UpstreamCalls, VERSION,
 };
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
@@ -99,6 +100,13 @@ fn certified() -> Certified {
             thresholds: Vec::new(),
         },
         control: None,
+        replay: Some(Replay {
+            upstreams: "recorded".into(),
+            isolation_proven: false,
+            isolation: "isolation not proven: it was not looked at".into(),
+            state: "stateless".into(),
+            assumed: Assumed::default(),
+        }),
         structure: Structure::default(),
     };
     Certified { verdict, document: "store/verdict.json".into(), report: "store/report.html".into() }

@@ -8,7 +8,7 @@ use crate::verdict::OutcomeReason;
 #[test]
 fn every_rule_is_reached_and_just_not() {
     type Change = fn(&mut Totals, &mut Policy, &mut Evidence);
-    let cases: [(Rule, Change, Change); 20] = [
+    let cases: [(Rule, Change, Change); 21] = [
         (
             Rule::NewlyUnbalanced,
             |t, _, _| t.exchanges.newly_unbalanced = 1,
@@ -58,6 +58,11 @@ fn every_rule_is_reached_and_just_not() {
             Rule::ControlDiffers,
             |_, _, e| e.control = true,
             |t, _, e| (e.control, t.control.replayed) = (true, 1),
+        ),
+        (
+            Rule::OwnUpstreams,
+            |_, _, e| e.own_upstreams = true,
+            |t, _, e| (e.own_upstreams, e.control, t.control.replayed) = (true, true, 1),
         ),
         (Rule::Doubt, |_, _, e| doubted(e), |_, _, _| {}),
         (
