@@ -44,7 +44,8 @@ fn difference(of: &StructuralDifference) -> Difference {
     Difference {
         route: Text::name(&of.route),
         place: Text::name(&of.place),
-        path: Text::name(&of.path),
+        // A status has none.
+        path: Text::name(if of.path.is_empty() { "–" } else { &of.path }),
         kind: Text::name(&of.kind.replace('_', " ")),
         exchanges: count(of.exchanges),
         example: of.examples.first().map(|example| Example {

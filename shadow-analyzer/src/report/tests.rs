@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::report::fixture::{certified, differing, equal, exchange, inconclusive, refused, sides};
 use crate::report::render;
 use crate::verdict::{
-    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath,
+    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath, Replay,
     StructuralDifference, StructuralExample, Structure, Verdict,
 };
 
@@ -102,7 +102,7 @@ fn what_differs_beside_money_and_what_the_control_shows_is_on_the_page() {
     let mut verdict = refused();
     let example = StructuralExample {
         exchange_id: "0195b6a1-7c40-7e3b-9d12-0000000000aa".into(),
-        primary: Some("\"v1\"".into()),
+        primary: Some("v1".into()),
         shadow: None,
     };
     verdict.structure = Structure {
@@ -136,12 +136,12 @@ fn what_differs_beside_money_and_what_the_control_shows_is_on_the_page() {
     verdict.differing.exchanges[0].blame = Some("harness".into());
     let seen = seen(&page(&verdict));
     for text in [
-        "GET /v1/trips/{id} body $.stops[*].note missing 1,200 \"v1\" – 0195b6a1-7c40-7e3b-9d12-0000000000aa",
+        "GET /v1/trips/{id} body $.stops[*].note missing 1,200 v1 – 0195b6a1-7c40-7e3b-9d12-0000000000aa",
         "3 more in verdict.json or the journal",
         "$..at of every route: the time",
         "differed from what it had booked in 2 exchanges of 4,218 exchanges",
         "isolation not proven snapshot; upstreams of its own",
-        "Isolation Isolation not proven: it was not looked at",
+        "Isolation isolation not proven: it was not looked at",
         "4 exchanges rest on declared answers",
         "12.50 USD debit",
         "In 1 exchange it shows all that the candidate shows",
