@@ -172,7 +172,7 @@ fn line(tally: &Tally, total: u64, rate: Option<u64>) -> String {
     format!("{text}: {}", outcomes(tally))
 }
 
-/// Returns the outcomes that there were.
+/// Returns the outcomes that there were, and what held the replay up.
 fn outcomes(tally: &Tally) -> String {
     let counts = [
         (tally.matched, "matched"),
@@ -180,6 +180,8 @@ fn outcomes(tally: &Tally) -> String {
         (tally.errored, "errored"),
         (tally.unverified, "unverified"),
         (tally.filtered, "filtered"),
+        (tally.late, "sent late"),
+        (tally.backoffs, "asked to wait"),
     ];
     let named = counts.iter().enumerate().filter(|(n, (count, _))| *n < 2 || *count > 0);
     let named = named.map(|(_, (count, name))| format!("{} {name}", HumanCount(*count)));
@@ -202,10 +204,10 @@ mod tests {
 
     #[test]
     fn a_line_says_how_many_how_fast_and_how_long_still() {
-        let tally = Tally { matched: 1_200, unverified: 34, ..Tally::default() };
+        let tally = Tally { matched: 1_200, unverified: 34, late: 5, ..Tally::default() };
         assert_eq!(
             line(&tally, 2_234, Some(500)),
-            "replayed 1,234 of at most 2,234, 500/s, 2 seconds left: 1,200 matched, 0 different, 34 unverified"
+            "replayed 1,234 of at most 2,234, 500/s, 2 seconds left: 1,200 matched, 0 different, 34 unverified, 5 sent late"
         );
         assert!(line(&tally, 2_234, None).starts_with("replayed 1,234 of at most 2,234: "));
         assert_eq!(rate(1_500, Duration::from_secs(3)), Some(500));

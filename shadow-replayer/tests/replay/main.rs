@@ -13,6 +13,7 @@ mod latest;
 mod noise;
 mod order;
 mod pace;
+mod progress;
 mod run;
 mod segments;
 mod sent;
