@@ -98,6 +98,7 @@ mod recorder;
 mod summary;
 mod signal;
 mod check;
+pub mod host;
 pub mod exchange;
 pub mod segment;
 pub mod manifest;

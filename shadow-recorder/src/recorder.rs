@@ -24,6 +24,7 @@ use crate::clock;
 use crate::config::sidecar::Config;
 use crate::config::upstream::Upstream;
 use crate::hand_over::{Giver, Offer};
+use crate::host;
 use crate::key_reader::KeyReader;
 use crate::listeners::{Door, ListenError, Listeners, Passed, Way};
 use crate::lock::Lock;
@@ -407,6 +408,7 @@ fn header(config: &Config, boot: &str) -> Header {
             .iter()
             .map(|upstream| (upstream.name.clone(), address(&upstream.forward_to)))
             .collect(),
+        host: host::own(config.recorder.listen).map(Box::new),
         sampling: config.recorder.sampling.rule(),
         redaction: config.redaction.header().into(),
     }

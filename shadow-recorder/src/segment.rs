@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::Amount;
 use crate::census::Census;
 use crate::exchange::{Ambient, Exchange, PI_ONE};
+use crate::host::Host;
 use crate::redact::Written;
 
 /// The name in the header of a capture segment.
@@ -79,6 +80,9 @@ pub struct Header {
     pub service_address: String,
     /// Where the named upstreams are, so that a replay never goes there.
     pub upstream_addresses: BTreeMap<String, String>,
+    /// Where the recorder ran, so that a loopback address can be told from another machine's; absent in older segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Box<Host>>,
     /// The sampling rules in force.
     pub sampling: Sampling,
     /// The redaction rules in force.

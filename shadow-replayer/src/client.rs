@@ -11,6 +11,7 @@ use shadow_recorder::exchange::{Exchange, Omission, Response};
 use shadow_recorder::{body, clock, redact};
 
 use crate::answer::Failure;
+use crate::carrying::Carrying;
 use crate::config::candidate::CandidateRules;
 use crate::config::http::Http;
 use crate::connection::Connections;
@@ -26,6 +27,7 @@ pub struct Candidate {
     http: Http,
     maker: Maker,
     target: Target,
+    carrying: Carrying,
     credentials: Option<Arc<Credentials>>,
     /// Requests that production accepted, and that were refused here or had no credential.
     refused: Arc<AtomicU64>,
@@ -46,19 +48,33 @@ impl Candidate {
         let connections = Connections::new(target.addresses.clone());
         let issue = rules.authentication.issue.clone();
         let credentials = issue.map(|issue| Arc::new(Credentials::new(issue)));
+        let carrying = Carrying::new(rules.carry.clone());
         let maker = Maker { origin: target.origin.clone(), run, rules };
         let refused = Arc::default();
-        Self { connections, http, maker, target, credentials, refused, timeout, body_bytes_max }
+        Self {
+            connections,
+            http,
+            maker,
+            target,
+            carrying,
+            credentials,
+            refused,
+            timeout,
+            body_bytes_max,
+        }
     }
 
     /// Sends the request of an exchange; returns the answer, or whose fault it is that there is none.
     pub async fn send(&self, exchange: &Exchange, trace_id: &str) -> Result<Response, Failure> {
         let mut request = self.request(exchange, trace_id).await.map_err(Failure::Harness)?;
         *request.version_mut() = self.http.version(&exchange.request.version);
-        let answer = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let answer = tokio::time::timeout(self.timeout, self.answer(exchange, request)).await;
         let answer = answer.unwrap_or_else(|_| {
             Err(format!("the candidate did not answer within {:?}", self.timeout))
         });
+        if let Ok(answer) = &answer {
+            self.carrying.learn(exchange, answer);
+        }
         let status = |answer: &Response| answer.status;
         let accepted = exchange.response.as_ref().is_some_and(|answer| status(answer) < 400);
         if accepted && matches!(answer.as_ref().map(status), Ok(401 | 403)) {
@@ -93,12 +109,17 @@ impl Candidate {
             None => None,
         };
         let moment = Moment { trace_id: trace_id.to_owned(), now, credential };
-        self.maker.request(exchange, &moment)
+        self.maker.request(&self.carrying.applied(exchange), &moment)
     }
 
-    async fn answer(&self, request: http::Request<Full<Bytes>>) -> Result<Response, String> {
+    async fn answer(
+        &self,
+        exchange: &Exchange,
+        request: http::Request<Full<Bytes>>,
+    ) -> Result<Response, String> {
         let (answer, lease) = self.connections.send(request).await?;
         let (head, incoming) = answer.into_parts();
+        self.carrying.learn_cookies(exchange, &head.headers);
         let coding = coding(&head.headers);
         let (body, trailers) = match Limited::new(incoming, self.body_bytes_max).collect().await {
             Ok(whole) => {

@@ -23,6 +23,7 @@ pub mod noise;
 
 pub mod authentication;
 pub mod candidate;
+mod carry;
 pub mod probe;
 pub mod state;
 pub mod http;
@@ -125,6 +126,7 @@ const KNOWN: &[&str] = &[
     "control",
     "control_stub",
     "twice",
+    "carry",
 ];
 
 impl Replay {
@@ -189,7 +191,9 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         }
         None => database,
     };
-    let candidate = candidate::take(table);
+    let ordering = ordering(table);
+    let mut candidate = candidate::take(table);
+    candidate.carry = carry::take(table, ordering.order);
     let state = state::take(table, &candidate.allow);
     // What a store books may depend on the order of all that it was asked.
     let one_by_one = matches!(state, State::Snapshot(_));
@@ -206,7 +210,7 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         lookback: table.duration("lookback").unwrap_or(seconds(3_600)),
         body_bytes_max: number(table, "body_bytes_max", 1 << 20),
         shard_segments_max: number(table, "shard_segments_max", 16),
-        ordering: ordering(table),
+        ordering,
         candidate,
         state,
     }

@@ -120,6 +120,12 @@ fn way_out<'d>(devices: &'d str, routes: &[String]) -> Option<&'d str> {
         .find(|device| !FALLBACK_TUNNELS.contains(device) || is_used(device))
 }
 
+/// Returns whether something listens at an address of this namespace; none where that cannot be seen.
+pub(crate) fn is_listened_at(address: SocketAddr) -> Option<bool> {
+    let sockets = [read("/proc/net/tcp").ok()?, read("/proc/net/tcp6").unwrap_or_default()];
+    Some(!listening(&sockets, address).is_empty())
+}
+
 /// Returns the inodes of the sockets that listen where a connection to the address arrives.
 fn listening(tables: &[String], address: SocketAddr) -> BTreeSet<u64> {
     let mut inodes = BTreeSet::new();

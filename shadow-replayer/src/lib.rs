@@ -39,6 +39,8 @@ mod reset;
 pub mod secret;
 pub mod signature;
 pub mod credential;
+pub mod carry;
+pub mod carrying;
 pub mod request;
 mod bucket;
 pub mod filter;

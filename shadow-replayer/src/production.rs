@@ -1,15 +1,17 @@
 //! A replay books money: it never goes where production or its upstreams are.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use shadow_recorder::config::upstream::Origin;
+use shadow_recorder::host::{self, Host};
 use shadow_recorder::manifest::Manifest;
 use shadow_recorder::segment::{Header, Line, Reader};
 
 use crate::RunError;
 use crate::allow::reached;
 use crate::config::Config;
+use crate::isolation::is_listened_at;
 use crate::plan::Found;
 use crate::run::Settings;
 use crate::target::Target;
@@ -70,17 +72,22 @@ async fn refuse_production(
     }
     for newest in newest_per_instance(found) {
         let Some(header) = header(config, newest).await else { continue };
-        // A loopback address is the recorded host's own: it is production's only while that recorder still runs here.
-        let runs = !newest.last;
-        let recorded = [("the service".to_owned(), header.service_address)].into_iter();
+        let runs = runs_here(newest, header.host.as_deref());
+        let front = header.host.filter(|_| runs).map(|host| host.listen.to_string());
+        let recorded = [Some(header.service_address), front].into_iter().flatten();
+        let recorded = recorded.map(|address| ("the service".to_owned(), address));
         let upstreams = header.upstream_addresses.into_iter();
         let recorded =
             recorded.chain(upstreams.map(|(name, address)| (format!("upstream {name}"), address)));
         production.extend(recorded.filter(|(_, address)| runs || !is_loopback(address)));
     }
     let candidate = &target.origin;
-    let same =
-        |a: &SocketAddr, b: &SocketAddr| (reached(a.ip()), a.port()) == (reached(b.ip()), b.port());
+    let same = |a: &SocketAddr, b: &SocketAddr| {
+        let (recorded, candidate) = (reached(a.ip()), reached(b.ip()));
+        // What listens at a loopback address may listen at the machine's others.
+        let own = recorded.is_loopback() && is_own(candidate);
+        a.port() == b.port() && (recorded == candidate || own)
+    };
     for (what, address) in production {
         let same_name = address.eq_ignore_ascii_case(candidate.authority.as_str());
         let addresses = addresses(&address).await;
@@ -92,6 +99,24 @@ async fn refuse_production(
         }
     }
     Ok(())
+}
+
+/// Returns whether the recorder of a segment runs beside this process, so that its loopback addresses are production's here.
+///
+/// It does where it has not said that it stopped, its machine and network namespace are those of this process, and something listens
+/// where it does: a recorder that was killed said nothing. Of an older segment only the first is known.
+fn runs_here(newest: &Manifest, recorded: Option<&Host>) -> bool {
+    let beside = |recorded: &Host| {
+        let own = host::own(recorded.listen);
+        own.is_none_or(|own| own.shares_loopback_with(recorded))
+            && is_listened_at(recorded.listen).unwrap_or(true)
+    };
+    !newest.last && recorded.is_none_or(beside)
+}
+
+/// Returns whether an address is one of this machine's: only those can be bound.
+fn is_own(address: IpAddr) -> bool {
+    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn newest_per_instance(found: &Found) -> impl Iterator<Item = &Manifest> {

@@ -27,6 +27,7 @@ async fn commit(store: &Store, sequence: u64, hour: i64) -> SegmentKey {
         sealed_through: at(hour),
         service_address: String::new(),
         upstream_addresses: std::collections::BTreeMap::new(),
+        host: None,
         sampling: Sampling::everything().rule(),
         redaction: Box::default(),
     };

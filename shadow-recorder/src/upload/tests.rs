@@ -19,6 +19,7 @@ fn header(service: &str, sequence: u64) -> Header {
         sealed_through: Timestamp::UNIX_EPOCH,
         service_address: String::new(),
         upstream_addresses: std::collections::BTreeMap::new(),
+        host: None,
         sampling: Sampling::everything().rule(),
         redaction: Box::default(),
     }

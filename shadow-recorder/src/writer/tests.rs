@@ -37,6 +37,7 @@ fn bench(pace: Pace) -> Bench {
         sealed_through: Timestamp::UNIX_EPOCH,
         service_address: String::new(),
         upstream_addresses: BTreeMap::new(),
+        host: None,
         sampling: Sampling::everything().rule(),
         redaction: Box::default(),
     };

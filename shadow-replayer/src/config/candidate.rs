@@ -5,6 +5,7 @@ use shadow_recorder::config::Table;
 
 use super::authentication::{self, Authentication};
 use crate::allow::Allow;
+use crate::carry::Carry;
 use crate::request::{EventTime, TimeFormat};
 
 /// What is known of the candidate beside its address.
@@ -18,6 +19,8 @@ pub struct CandidateRules {
     pub event_time: Option<EventTime>,
     /// On whose behalf it is asked.
     pub authentication: Authentication,
+    /// Values of its answers that later requests of the same order key need.
+    pub carry: Vec<Carry>,
 }
 
 /// Takes `allow`, `authentication` and `candidate` from `[replay]`.

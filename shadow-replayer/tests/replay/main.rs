@@ -8,6 +8,7 @@ mod world;
 
 mod filters;
 mod authentication;
+mod carry;
 mod isolation;
 mod latest;
 mod noise;

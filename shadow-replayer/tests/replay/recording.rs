@@ -8,6 +8,7 @@ use shadow_recorder::digest::sha256;
 use shadow_recorder::exchange::{
     Body, End, Exchange, ExchangeId, Request, Response, Sample, UpstreamCall,
 };
+use shadow_recorder::host::Host;
 use shadow_recorder::manifest::{self, Manifest, SegmentKey};
 use shadow_recorder::segment::{
     self, Accounting, Calls, Header, Line, Redaction, Sampling, Tally, write_frame,
@@ -91,6 +92,8 @@ pub(crate) struct Boot {
     pub(crate) name: String,
     pub(crate) redaction: Redaction,
     pub(crate) service_address: String,
+    /// Where the recorder ran.
+    pub(crate) host: Option<Host>,
     /// Whether the boot ended; one that did not may still run.
     pub(crate) ended: bool,
     /// When it began; an hour of segments follows.
@@ -103,6 +106,7 @@ impl Default for Boot {
             name: "b1".into(),
             redaction: Redaction::default(),
             service_address: "10.0.0.1:8081".into(),
+            host: None,
             ended: true,
             begins: start(),
         }
@@ -170,6 +174,7 @@ impl Boot {
             sealed_through: opened_at,
             service_address: self.service_address.clone(),
             upstream_addresses: BTreeMap::new(),
+            host: self.host.clone().map(Box::new),
             sampling: Sampling {
                 rule: "everything".into(),
                 rate: "1".into(),

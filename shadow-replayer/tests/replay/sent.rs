@@ -1,7 +1,9 @@
 //! Where requests go, and what is in them.
 
+use shadow_recorder::host::{self, Host};
+
 use crate::candidate::{Candidate, reply};
-use crate::recording::{booked, exchange};
+use crate::recording::{Boot, booked, exchange};
 use crate::world::World;
 
 #[tokio::test]
@@ -74,4 +76,39 @@ async fn host_and_recorded_time_are_sent_as_configured() {
     let asked = &candidate.asked()[0];
     assert_eq!(asked.header("host"), Some("rc.internal"));
     assert_eq!(asked.header("x-event-time"), Some("1777629600007"));
+}
+
+/// Says of a recording's recorder that it ran there, in front of a service at this address.
+fn recorded_at(host: Option<Host>, service: &Candidate, ended: bool) -> World {
+    let world = World::new("");
+    let service_address = service.address.to_string();
+    let boot = Boot { service_address, host, ended, ..Boot::default() };
+    boot.write(&world.store(), &[vec![exchange(0)]]);
+    world
+}
+
+#[tokio::test]
+async fn a_loopback_address_is_production_only_beside_its_living_recorder() {
+    let service = Candidate::always(200, booked("Rides", "4000")).await;
+    let recorder = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = recorder.local_addr().unwrap();
+    let here = host::own(listen).unwrap();
+    let elsewhere = Host { machine: "another".into(), ..here.clone() };
+    let network = Host { network: "net:[1]".into(), ..here.clone() };
+    let url = service.url();
+    let refused = async |world: World| {
+        let said = world.replay(&url, &[]).await;
+        said.expect(if said.code == 64 { 64 } else { 0 }, "");
+        said.code == 64
+    };
+    assert!(refused(recorded_at(Some(here.clone()), &service, false)).await);
+    assert!(refused(recorded_at(None, &service, false)).await, "an older recording");
+    assert!(!refused(recorded_at(Some(here.clone()), &service, true)).await, "it stopped");
+    assert!(!refused(recorded_at(Some(elsewhere), &service, false)).await, "another machine");
+    assert!(!refused(recorded_at(Some(network), &service, false)).await, "another network");
+    let world = recorded_at(Some(here.clone()), &service, false);
+    let front = world.replay(&format!("http://{listen}"), &[]).await;
+    front.expect(64, "is the service in production");
+    drop(recorder);
+    assert!(!refused(recorded_at(Some(here), &service, false)).await, "it was killed");
 }
