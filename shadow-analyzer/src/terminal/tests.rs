@@ -132,6 +132,7 @@ REFUSED  score 50 of 100  (all traffic of the range)
   line_of_business  eats       0.00   1,000.00      0.00   5,000.00    100
 
   not examined: 1 exchange; most often: GET /fx was never recorded
+  isolation not proven: it was not looked at
   report:  store/report.html
   verdict: store/verdict.json
   next: Fix the build.
