@@ -6,18 +6,25 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use shadow_recorder::config::upstream::Upstream;
-use shadow_recorder::exchange::{Ambient, Request, UpstreamCall};
+use shadow_recorder::exchange::{Ambient, Body, Request, UpstreamCall};
 use shadow_recorder::redact::Redactor;
+
+mod read;
 
 use crate::difference::is_same;
 use crate::matching::unanswerable;
+pub(crate) use read::read;
 
 /// The recorded ambient calls, by the rules under which they were recorded.
 #[derive(Clone, Debug, Default)]
-pub struct AmbientCalls(Vec<(Arc<Redactor>, ByTarget)>);
+pub struct AmbientCalls {
+    by_rules: Vec<(Arc<Redactor>, ByTarget)>,
+    /// Bytes of what is kept, about.
+    bytes: usize,
+}
 
-/// Calls by upstream, method and target, in the order of time.
-type ByTarget = HashMap<(String, String, String), Vec<Ambient>>;
+/// Calls by upstream, method and target, in the order of time. Neighbours that are alike, as of a cache refresh, are kept once.
+type ByTarget = HashMap<(String, String, String), Vec<(Timestamp, Arc<UpstreamCall>)>>;
 
 impl AmbientCalls {
     /// Adds a recorded call; one whose answer was not stored cannot answer anything.
@@ -27,14 +34,27 @@ impl AmbientCalls {
         }
         let UpstreamCall { name, request, .. } = &ambient.call;
         let key = (name.clone(), request.method.clone(), request.target.clone());
-        let known = self.0.iter().position(|(known, _)| Arc::ptr_eq(known, redactor));
+        let known = self.by_rules.iter().position(|(known, _)| Arc::ptr_eq(known, redactor));
         let known = known.unwrap_or_else(|| {
-            self.0.push((Arc::clone(redactor), HashMap::new()));
-            self.0.len() - 1
+            self.by_rules.push((Arc::clone(redactor), HashMap::new()));
+            self.by_rules.len() - 1
         });
-        let calls = self.0[known].1.entry(key).or_default();
-        let at = calls.partition_point(|earlier| earlier.at <= ambient.at);
-        calls.insert(at, ambient);
+        let calls = self.by_rules[known].1.entry(key).or_default();
+        let at = calls.partition_point(|(earlier, _)| *earlier <= ambient.at);
+        let mut beside = calls[at.saturating_sub(1)..].iter().take(2);
+        let alike = beside.find(|(_, call)| is_alike(call, &ambient.call));
+        let call = alike.map(|(_, call)| Arc::clone(call));
+        self.bytes += size_of::<(Timestamp, Arc<UpstreamCall>)>();
+        let call = call.unwrap_or_else(|| {
+            self.bytes += bytes(&ambient.call);
+            Arc::new(ambient.call)
+        });
+        calls.insert(at, (ambient.at, call));
+    }
+
+    /// Returns how many bytes are kept, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Finds, for a call as the candidate made it, the latest identical one recorded at or before `at` and at most the upstream's `ambient_age_max` old.
@@ -49,12 +69,12 @@ impl AmbientCalls {
             return None;
         }
         let age_max = signed(upstream.ambient_age_max?);
-        let found = self.0.iter().filter_map(|(redactor, calls)| {
+        let found = self.by_rules.iter().filter_map(|(redactor, calls)| {
             let mut call = call.clone();
             redactor.request(Some(&upstream.name), &mut call);
             latest(calls, upstream, &call, at, age_max)
         });
-        found.max_by_key(|ambient| ambient.at).map(|ambient| &ambient.call)
+        found.max_by_key(|(at, _)| *at).map(|(_, call)| &**call)
     }
 }
 
@@ -64,12 +84,29 @@ fn latest<'c>(
     call: &Request,
     at: Timestamp,
     age_max: SignedDuration,
-) -> Option<&'c Ambient> {
+) -> Option<&'c (Timestamp, Arc<UpstreamCall>)> {
     let calls = calls.get(&(upstream.name.clone(), call.method.clone(), call.target.clone()))?;
-    let young_enough = |ambient: &&Ambient| at.duration_since(ambient.at) <= age_max;
-    let before = &calls[..calls.partition_point(|ambient| ambient.at <= at)];
+    let young_enough =
+        |(then, _): &&(Timestamp, Arc<UpstreamCall>)| at.duration_since(*then) <= age_max;
+    let before = &calls[..calls.partition_point(|(then, _)| *then <= at)];
     let mut young = before.iter().rev().take_while(young_enough);
-    young.find(|ambient| is_same(upstream, &ambient.call.request, call))
+    young.find(|(_, ambient)| is_same(upstream, &ambient.request, call))
+}
+
+/// Returns whether one of two calls can stand for both.
+fn is_alike(a: &UpstreamCall, b: &UpstreamCall) -> bool {
+    a.request == b.request && a.response == b.response && a.end == b.end
+}
+
+fn bytes(call: &UpstreamCall) -> usize {
+    let of_fields = |fields: &[(String, String)]| -> usize {
+        fields.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum()
+    };
+    let of_body = |body: &Body| body.text.as_ref().map_or(0, String::len);
+    let answer = call.response.as_ref();
+    let answer = answer.map_or(0, |answer| of_fields(&answer.headers) + of_body(&answer.body));
+    let UpstreamCall { request, .. } = call;
+    size_of::<UpstreamCall>() + of_fields(&request.headers) + of_body(&request.body) + answer
 }
 
 /// Returns the duration with a sign, saturating.
@@ -81,7 +118,7 @@ pub fn signed(duration: Duration) -> SignedDuration {
 mod tests {
     use super::*;
     use shadow_recorder::config::upstream::Origin;
-    use shadow_recorder::exchange::{Attribution, Body, End};
+    use shadow_recorder::exchange::{Attribution, End, Response};
 
     fn call(target: &str) -> Request {
         Request {
@@ -93,6 +130,11 @@ mod tests {
             trailers: vec![],
             principal: None,
         }
+    }
+
+    fn answer(token: u64) -> Response {
+        let body = Body::of_text(token.to_string());
+        Response { status: 200, headers: vec![], body, trailers: vec![] }
     }
 
     #[test]
@@ -118,7 +160,7 @@ mod tests {
                 offset_us,
                 duration_us: 0,
                 request,
-                response: None,
+                response: Some(answer(offset_us)),
                 end: End::Complete,
             };
             let ambient = Ambient { at: second(at), attribution: Attribution::Unattributed, call };
@@ -133,6 +175,20 @@ mod tests {
         assert_eq!(found("/token", 40), Some(3));
         assert_eq!(found("/token", 41), None, "too old");
         assert_eq!(found("/other", 29), None);
+        let before = recorded.bytes();
+        for at in [31, 32] {
+            let call = UpstreamCall {
+                name: "auth".into(),
+                offset_us: 3,
+                duration_us: 0,
+                request: call("/token"),
+                response: Some(answer(3)),
+                end: End::Complete,
+            };
+            let ambient = Ambient { at: second(at), attribution: Attribution::Unattributed, call };
+            recorded.add(ambient, &plain);
+        }
+        assert!(recorded.bytes() - before < 100, "what is alike is kept once");
         let never = Upstream { ambient_age_max: None, ..upstream.clone() };
         assert!(recorded.find(&never, &call("/token"), second(10)).is_none());
         let sink = Upstream { sink: true, ..upstream.clone() };

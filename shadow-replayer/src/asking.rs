@@ -75,6 +75,13 @@ impl Asking {
         (Answered { candidate, second, control }, paced)
     }
 
+    /// Returns where the builds find their upstreams, in words.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let control = self.control.iter().flat_map(|control| control.stub.places());
+        let control = control.map(|place| format!("{place} (control)"));
+        self.candidate.stub.places().into_iter().chain(control).collect()
+    }
+
     /// Ends the stubs.
     pub(crate) async fn stop(&self) {
         self.candidate.stub.stop().await;

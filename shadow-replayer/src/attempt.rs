@@ -101,7 +101,7 @@ impl Attempt<'_> {
         }
         let mut tally = counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tally.losses = losses;
-        if self.run.settings.own_upstreams {
+        if self.run.settings.own_upstreams && self.run.settings.control.is_none() {
             tally
                 .doubts
                 .insert("the upstreams are the candidate's own and no control was run".to_owned());

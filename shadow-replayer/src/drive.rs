@@ -87,7 +87,12 @@ impl Driver {
             Err(failure) => !matches!(failure, Failure::Harness(_)),
         };
         let linger = if waits { self.linger } else { Duration::ZERO };
-        (sent, self.stub.close(&exchange.id.0, linger).await)
+        let seen = self.stub.close(&exchange.id.0, linger).await;
+        let succeeded = sent.as_ref().is_ok_and(|response| response.status < 400);
+        if succeeded && let Some(why) = self.stub.answered(exchange) {
+            self.given_up.give_up(why);
+        }
+        (sent, seen)
     }
 }
 

@@ -19,7 +19,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use shadow_recorder::clock;
 use shadow_recorder::config::upstream::Origin;
-use shadow_recorder::segment::{Line, Reader};
 use shadow_recorder::store::StoreError;
 use tokio::net::TcpStream;
 
@@ -73,7 +72,7 @@ mod worker;
 pub mod progress;
 pub mod cli;
 
-use ambient::{AmbientCalls, signed};
+use ambient::signed;
 use asking::Asking;
 use attempt::Answers;
 use config::Config;
@@ -122,6 +121,8 @@ pub enum Progress {
     },
     /// Instances have not sealed the range yet.
     WaitingForInstances(Vec<String>),
+    /// Where the candidate finds its upstreams.
+    Listening(Vec<String>),
     /// So far replayed.
     Replayed(Tally),
 }
@@ -194,9 +195,10 @@ pub async fn run(
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
         return Ok(run);
     }
-    let ambient = ambient_calls(config, &found, range).await?;
+    let ambient = ambient::read(config, &found, range).await?;
     let wait = config.replay.candidate_wait;
     let asking = Asking::start(config, &run, target.clone(), control.clone(), ambient).await?;
+    progress(&Progress::Listening(asking.places()));
     let mut unreachable = reachable("candidate", &target, wait).await.err();
     if let (None, Some(control)) = (&unreachable, &control) {
         unreachable = reachable("control", control, wait).await.err();
@@ -379,39 +381,6 @@ fn empty_range(found: &Found, config: &Config, range: Range) -> String {
     };
     let what = format!("no exchange of service {service} was recorded from {from} to {to}: {hint}");
     [&[what], &found.unreadable[..]].concat().join("; ")
-}
-
-/// Reads the ambient calls that may answer in the range.
-async fn ambient_calls(
-    config: &Config,
-    found: &Found,
-    range: Range,
-) -> Result<AmbientCalls, RunError> {
-    let mut calls = AmbientCalls::default();
-    let Some(age_max) =
-        config.upstreams.iter().filter_map(|upstream| upstream.ambient_age_max).max()
-    else {
-        return Ok(calls);
-    };
-    let since = range.from.saturating_sub(signed(age_max)).unwrap_or(Timestamp::MIN);
-    let touching = found
-        .manifests
-        .iter()
-        .filter(|m| m.ambient > 0 && m.opened_at < range.to && m.sealed_at >= since);
-    for manifest in touching {
-        // A segment that cannot be read is reported where its exchanges are read.
-        let Ok(bytes) = config.store.get(&manifest.segment).await else { continue };
-        // Neither can one whose rules of redaction are not known: its calls would be compared with what nobody redacted.
-        let mut redactor = None;
-        for line in Reader::new(&bytes).lines() {
-            match (line, &redactor) {
-                (Line::Header(header), _) => redactor = config.redactors.of(&header.redaction).ok(),
-                (Line::Ambient(ambient), Some(redactor)) => calls.add(*ambient, redactor),
-                _ => {}
-            }
-        }
-    }
-    Ok(calls)
 }
 
 /// Waits until the candidate or the control accepts a connection.

@@ -69,6 +69,10 @@ impl Printer {
                     "run {run}: {range}, at most {exchanges} exchanges in {segments}"
                 ));
             }
+            Progress::Listening(places) if places.is_empty() => {}
+            Progress::Listening(places) => {
+                self.say(&format!("the stub answers for {}", places.join(", ")));
+            }
             Progress::WaitingForInstances(gaps) => {
                 self.tell(&mut state, 0, || {
                     format!("waiting until the range is sealed: {}", gaps.join("; "))

@@ -14,11 +14,13 @@ use shadow_recorder::redact::Redactor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod certificate;
 mod door;
 mod open;
 mod reply;
 mod state;
 
+pub use certificate::CertificateError;
 pub use door::BindError;
 
 use crate::ambient::AmbientCalls;
@@ -34,6 +36,8 @@ use state::State;
 pub struct Stub {
     state: Arc<State>,
     doors: Vec<(String, SocketAddr)>,
+    advertise: Option<String>,
+    unused_exchanges_max: u64,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -59,6 +63,9 @@ pub enum StubError {
     /// A listener cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// It cannot speak TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// An assumption does not hold any more.
     #[error("{0}")]
     Expired(String),
@@ -98,12 +105,14 @@ impl Stub {
         for door in doors {
             tasks.spawn(door::accept(door, Arc::clone(&state), stop.clone()));
         }
-        Ok(Self { state, doors: places, stop, tasks })
+        let (advertise, unused_exchanges_max) =
+            (config.stub.advertise.clone(), config.stub.unused_exchanges_max);
+        Ok(Self { state, doors: places, advertise, unused_exchanges_max, stop, tasks })
     }
 
     /// Returns where it listens, in words: by the name under which the candidate reaches this host, where one is configured.
-    pub fn places(&self, advertise: Option<&str>) -> Vec<String> {
-        let place = |(name, address): &(String, SocketAddr)| match advertise {
+    pub fn places(&self) -> Vec<String> {
+        let place = |(name, address): &(String, SocketAddr)| match &self.advertise {
             Some(host) => format!("{name} at http://{host}:{}", address.port()),
             None => format!("{name} at http://{address}"),
         };
@@ -150,17 +159,20 @@ impl Stub {
         open.close()
     }
 
-    /// Tells that the candidate answered an exchange for which production's service had made calls. Returns what to do about a
-    /// candidate that answered `most` of them and never called the stub.
-    pub fn is_in_vain(&self, most: u64, advertise: Option<&str>) -> Option<String> {
-        if self.state.own_upstreams || self.state.calls.load(Ordering::Relaxed) > 0 {
+    /// Tells that the candidate answered an exchange. Returns what to do where it answered too many for which production called
+    /// upstreams, and never called the stub.
+    pub fn answered(&self, exchange: &Exchange) -> Option<String> {
+        let state = &self.state;
+        let called = state.own_upstreams || state.calls.load(Ordering::Relaxed) > 0;
+        if called || exchange.upstream.is_empty() {
             return None;
         }
-        let expected = self.state.expected.fetch_add(1, Ordering::Relaxed) + 1;
-        (expected >= most).then(|| {
+        let expected = state.expected.fetch_add(1, Ordering::Relaxed) + 1;
+        (expected >= self.unused_exchanges_max).then(|| {
             format!(
-                "the candidate does not use the stub: it answered {expected} exchanges for which production called upstreams, and made no call; give it as its upstreams {}; or set [replay] upstreams = \"own\" where it has test upstreams of its own",
-                self.places(advertise).join(", ")
+                "the candidate does not use the stub: production called upstreams for {} exchanges that it answered, and it made no call; give it {} as its upstreams, or set [replay] upstreams = \"own\" where it has test upstreams of its own",
+                self.unused_exchanges_max,
+                self.places().join(", ")
             )
         })
     }

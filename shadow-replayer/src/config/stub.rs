@@ -1,6 +1,7 @@
 //! `[replay.stub]`: where the stub listens, and for whom.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use shadow_recorder::config::egress::egress;
 use shadow_recorder::config::upstream::Upstream;
@@ -18,18 +19,36 @@ pub struct Stub {
     pub proxy: Option<SocketAddr>,
     /// The name by which the candidate reaches this host, where that is no address of a listener.
     pub advertise: Option<String>,
+    /// By what it speaks TLS; where absent it does not.
+    pub certificate: Option<Certificate>,
     /// By how much recorded durations of upstream calls are multiplied before an answer is given; nothing: it is given at once.
     pub latency: Option<f64>,
     /// Answered exchanges with recorded upstream calls after which a run ends whose candidate never called the stub.
     pub unused_exchanges_max: u64,
+    /// Bytes of the recorded calls that belong to no exchange, all of which are in memory.
+    pub ambient_bytes_max: usize,
     /// Whether the candidate calls upstreams of its own, and there is no stub.
     pub own_upstreams: bool,
     /// Declared calls that production did not make.
     pub assume: Vec<Assumption>,
 }
 
+/// By what the stub speaks TLS, beside plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// By this one.
+    Files {
+        /// The certificate and those that lead to its authority, PEM.
+        certificate: PathBuf,
+        /// Its key, PEM.
+        key: PathBuf,
+    },
+    /// By one made for the run, which is written to this file, PEM.
+    SelfSigned(PathBuf),
+}
+
 /// An upstream of such a name has its address in its own `listen`.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 11] = [
     "listen",
     "advertise",
     "by_host",
@@ -37,6 +56,10 @@ const KEYS: [&str; 7] = [
     "latency",
     "latency_factor",
     "unused_exchanges_max",
+    "ambient_bytes_max",
+    "certificate",
+    "key",
+    "self_signed",
 ];
 
 /// Takes `[replay.stub]`, `[[replay.assume]]` and `[egress]`; sets where the stub listens for each upstream.
@@ -59,7 +82,11 @@ pub(super) fn stub(
     let (by_host, proxy) = (place("by_host", egress.by_host), place("proxy", egress.proxy));
     let advertise = table.as_mut().and_then(|table| table.parsed("advertise", named));
     let latency = table.as_mut().and_then(latency);
-    let unused = table.as_mut().and_then(|table| table.integer("unused_exchanges_max", 1));
+    let certificate = table.as_mut().and_then(certificate);
+    let mut number =
+        |key, default| table.as_mut().and_then(|table| table.integer(key, 1)).unwrap_or(default);
+    let unused_exchanges_max = number("unused_exchanges_max", 20);
+    let ambient_bytes_max = usize::try_from(number("ambient_bytes_max", 1 << 26));
     if let Some(table) = table {
         let names = upstreams.iter().map(|upstream| &*upstream.name);
         table.finish(&KEYS.into_iter().chain(names).collect::<Vec<_>>());
@@ -68,10 +95,25 @@ pub(super) fn stub(
         by_host,
         proxy,
         advertise,
+        certificate,
         latency,
-        unused_exchanges_max: unused.unwrap_or(20),
+        unused_exchanges_max,
+        ambient_bytes_max: ambient_bytes_max.unwrap_or(usize::MAX),
         own_upstreams: own_upstreams(replay, upstreams),
         assume: assumptions(replay, upstreams),
+    }
+}
+
+fn certificate(table: &mut Table<'_, '_>) -> Option<Certificate> {
+    let mut path = |key| table.text(key).map(|path| table.document().resolve(&path.value));
+    match (path("certificate"), path("key"), path("self_signed")) {
+        (None, None, None) => None,
+        (Some(certificate), Some(key), None) => Some(Certificate::Files { certificate, key }),
+        (None, None, Some(path)) => Some(Certificate::SelfSigned(path)),
+        _ => {
+            table.mistake("write `certificate` and `key`, or `self_signed` alone");
+            None
+        }
     }
 }
 
@@ -185,8 +227,13 @@ mod tests {
         for part in ["not a host's name", "not an IP address", "unknown key `fy`"] {
             assert!(said.contains(part), "{part} is not in {said}");
         }
-        let said = taken("listen = \"127.0.0.1:9\"\nsink = true\n[replay]\nupstreams = \"own\"\n[replay.stub]\nlatency = \"slow\"\nlatency_factor = \"x\"").2;
-        for part in ["a sink needs the stub", "write \"skip\" or \"recorded\"", "not a factor"] {
+        let said = taken("listen = \"127.0.0.1:9\"\nsink = true\n[replay]\nupstreams = \"own\"\n[replay.stub]\nkey = \"k\"\nlatency = \"slow\"\nlatency_factor = \"x\"").2;
+        for part in [
+            "a sink needs the stub",
+            "or `self_signed` alone",
+            "write \"skip\" or \"recorded\"",
+            "not a factor",
+        ] {
             assert!(said.contains(part), "{part} is not in {said}");
         }
         let said = taken("").2;

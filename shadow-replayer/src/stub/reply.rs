@@ -127,6 +127,11 @@ fn of_gateway(status: StatusCode) -> Reply {
     plain(status, "text/plain; charset=utf-8", format!("{status}: answered by shadow-recorder\n"))
 }
 
+/// Returns the answer that opens a tunnel.
+pub(super) fn opened() -> Reply {
+    http::Response::new(Content::default())
+}
+
 /// Returns an answer of the stub's own.
 pub(super) fn error(status: StatusCode, what: &str) -> Reply {
     let body = serde_json::json!({ "error": format!("shadow stub: {what}") });

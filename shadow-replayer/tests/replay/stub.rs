@@ -135,6 +135,27 @@ async fn what_was_not_made_as_recorded_is_in_the_journal_to_the_path() {
     assert_eq!(row(1, "extra")[0]["call"], "GET /rate");
 }
 
+#[tokio::test]
+async fn a_candidate_that_never_calls_the_stub_ends_the_run() {
+    let stub = free_address();
+    let world = World::new(&format!(
+        "{}[replay]\nlinger = \"1ms\"\n[replay.stub]\nunused_exchanges_max = 3\nadvertise = \"ci-7\"",
+        fx(stub)
+    ));
+    let with_call = |n| Exchange { upstream: vec![call("fx", "/rate", "1.1")], ..exchange(n) };
+    world.record((0..50).map(with_call).collect());
+    let candidate = Candidate::always(200, booked("Rides", "4000")).await;
+    let said = world.replay(&candidate.url(), &[]).await;
+    said.expect(
+        2,
+        "failed: the candidate does not use the stub: production called upstreams for 3",
+    );
+    said.expect(2, &format!("the stub answers for upstream fx at http://ci-7:{}", stub.port()));
+    // One that fails says nothing about where its upstreams are.
+    let failing = Candidate::always(500, "{}").await;
+    world.replay(&failing.url(), &[]).await.expect(0, "50 errored");
+}
+
 /// A call that ended like this, with this answer.
 fn ended(end: End, response: Option<Response>) -> UpstreamCall {
     UpstreamCall { end, response, duration_us: 0, ..call("fx", "/rate", "") }
@@ -235,5 +256,36 @@ async fn a_candidate_with_upstreams_of_its_own_needs_no_stub() {
         World::new(&format!("{}[replay]\nupstreams = \"own\"", fx(taken.local_addr().unwrap())));
     world.record(vec![Exchange { upstream: vec![call("fx", "/rate", "1.1")], ..exchange(0) }]);
     let candidate = Candidate::always(200, booked("Rides", "4000")).await;
+    world.replay(&candidate.url(), &[]).await.expect(0, "1 matched");
+}
+
+#[tokio::test]
+async fn the_stub_speaks_tls_by_a_certificate_made_for_the_upstreams_hosts() {
+    let stub = free_address();
+    let world = World::new(&format!("{}[replay.stub]\nself_signed = \"stub.pem\"", fx(stub)));
+    let trusting = Some(world.path("stub.pem"));
+    let http1 = Call { trusting: trusting.clone(), ..Call::get("/rate") };
+    let http2 = Call { http2: true, trusting, ..Call::get("https://fx.internal/rate") };
+    let recorded = vec![call("fx", "/rate", "1.1"); 3];
+    let said = replay(&world, recorded, stub, vec![http1, http2, Call::get("/rate")]).await;
+    said.expect(0, "1 matched");
+}
+
+#[tokio::test]
+async fn a_tunnel_to_an_upstream_ends_at_a_stub_with_a_certificate() {
+    let stub = free_address();
+    let world = World::new(&format!(
+        "[[upstream]]\nname = \"fx\"\nforward_to = \"https://fx.internal\"\n[egress]\nproxy = \"{stub}\"\n[replay.stub]\nself_signed = \"stub.pem\""
+    ));
+    world.record(vec![Exchange { upstream: vec![call("fx", "/rate", "1.1")], ..exchange(0) }]);
+    let certificate = world.path("stub.pem");
+    let candidate = Candidate::start(move |asked| {
+        let made = Call { trusting: Some(certificate.clone()), ..Call::get("/rate") };
+        async move {
+            assert_eq!(made.send_through(stub, &asked).await, (200, "1.1".to_owned()));
+            reply(200, booked("Rides", "4000"))
+        }
+    })
+    .await;
     world.replay(&candidate.url(), &[]).await.expect(0, "1 matched");
 }
