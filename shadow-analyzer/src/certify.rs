@@ -161,6 +161,7 @@ fn evidence(run: &Run) -> Evidence {
     let failure = match run.state {
         State::Finished => None,
         State::Failed => Some(run.failure.clone().unwrap_or_else(|| "it failed".into())),
+        State::Cancelled => Some("it was cancelled".into()),
         State::Planned | State::Replaying => {
             Some(format!("it is {}, not finished", run.state.word()))
         }

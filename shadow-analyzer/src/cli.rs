@@ -100,7 +100,8 @@ impl Certify {
                 let Range { from, to } = range(from, to)?;
                 let control = self.control.map(|control| control.to_string());
                 let settings = Settings { control, twice: self.twice, ..Settings::default() };
-                let request = RunRequest { candidate, build, from, to, settings };
+                let plan_only = false;
+                let request = RunRequest { candidate, build, from, to, settings, plan_only };
                 Ok(Subject::Candidate(Box::new(request)))
             }
             _ => Err(Usage("give --run, or --candidate with --build, --from and --to".into())),

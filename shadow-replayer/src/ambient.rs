@@ -13,7 +13,7 @@ mod read;
 
 use crate::difference::is_same;
 use crate::matching::unanswerable;
-pub(crate) use read::read;
+pub(crate) use read::{read, segments};
 
 /// The recorded ambient calls, by the rules under which they were recorded.
 #[derive(Clone, Debug, Default)]

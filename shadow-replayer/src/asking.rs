@@ -82,6 +82,12 @@ impl Asking {
         self.candidate.stub.places().into_iter().chain(control).collect()
     }
 
+    /// Forgets the exchanges that are open: their attempt was given up.
+    pub(crate) fn forget(&self) {
+        self.candidate.stub.forget();
+        self.control.iter().for_each(|control| control.stub.forget());
+    }
+
     /// Ends the stubs.
     pub(crate) async fn stop(&self) {
         self.candidate.stub.stop().await;

@@ -13,13 +13,16 @@ use shadow_recorder::config::{self, ConfigError, Document};
 use crate::config::Config;
 use crate::config::order::Order;
 use crate::filter::Selection;
-use crate::isolation::Isolation;
 use crate::pace::Pace;
 use crate::plan::Range;
 use crate::progress::Printer;
-use crate::run::{Run, RunId, Settings, State};
-use crate::store::RunStore;
+use crate::run::{RunId, Settings};
 use crate::{RunError, RunRequest};
+
+mod show;
+mod told;
+
+use told::Told;
 
 /// Replays recorded production exchanges against a release candidate.
 #[derive(Debug, Parser)]
@@ -47,12 +50,84 @@ pub struct Args {
 pub enum Command {
     /// Replay a time range against a candidate; prints the RunID.
     Run(Box<Replay>),
-    /// Compare the kept answers of a run again, for a changed mapping; makes a new journal revision.
-    Compare {
-        /// The run, as printed by `run`.
-        #[arg(long, value_name = "RUNID")]
-        run: RunId,
+    /// Show where a run stands: its shards, their workers, and what is counted so far.
+    Status {
+        /// The run.
+        #[command(flatten)]
+        run: Named,
+        /// How it is told.
+        #[command(flatten)]
+        output: Output,
     },
+    /// Go on with a run whose worker was stopped or killed.
+    Resume(Join),
+    /// Join a run beside its other workers, with a candidate of one's own.
+    Work(Join),
+    /// Give a run up: its workers stop soon, and nothing certifies it.
+    Cancel(Named),
+    /// List the runs, the newest first.
+    List {
+        /// Only those of this service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// Only those of this build of the candidate.
+        #[arg(long, value_name = "ID")]
+        build: Option<String>,
+        /// How it is told.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show the exchanges that a run could not process, by reason, and replay them again.
+    DeadLetters(DeadLetters),
+    /// Compare the kept answers of a run again, for a changed mapping; makes a new journal revision.
+    Compare(Named),
+}
+
+/// A run.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Named {
+    /// The run, as printed by `run`.
+    #[arg(long, value_name = "RUNID")]
+    pub run: RunId,
+}
+
+/// How a result is told.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Output {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A run to take part in.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Join {
+    #[command(flatten)]
+    run: Named,
+    /// Where this worker's candidate listens, instead of where the run was planned for.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse)]
+    candidate: Option<Origin>,
+}
+
+/// What a run could not process.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DeadLetters {
+    #[command(flatten)]
+    run: Named,
+    /// Only those whose reason holds this text.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    output: Output,
+    /// Replay exactly these exchanges, as a run of its own.
+    #[arg(long, requires = "candidate", conflicts_with = "json")]
+    replay: bool,
+    /// The candidate for that.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse, requires = "replay")]
+    candidate: Option<Origin>,
+    /// Its build, where it is not the run's.
+    #[arg(long, value_name = "ID", requires = "replay")]
+    build: Option<String>,
 }
 
 /// A candidate and a time range.
@@ -79,6 +154,9 @@ pub struct Replay {
     /// How fast; default: [replay.pace].
     #[command(flatten)]
     pub pacing: Pacing,
+    /// Only plan the run; workers join it by `work`.
+    #[arg(long)]
+    pub plan_only: bool,
 }
 
 /// What tells the candidate's differences from those that are not its doing.
@@ -135,16 +213,18 @@ impl Span {
 impl Replay {
     async fn request(self, config: &Config) -> Result<RunRequest, RunError> {
         let Range { from, to } = self.span.range(config).await?;
-        let Self { candidate, build, selection, order, noise, pacing, .. } = self;
+        let Self { candidate, build, selection, order, noise, pacing, plan_only, .. } = self;
         let control = noise.control.map(|control| control.to_string());
         let twice = noise.twice;
         let pace = pacing.factor.or(pacing.rate).or(pacing.over);
         let pace = pace.unwrap_or(config.replay.pacing.pace);
         let settings = Settings { selection, order, control, twice, pace, ..Settings::default() };
-        Ok(RunRequest { candidate, build, from, to, settings })
+        Ok(RunRequest { candidate, build, from, to, settings, plan_only })
     }
 }
 
+/// Exit code of a run that proves nothing, or not yet.
+pub const INCONCLUSIVE: u8 = 2;
 /// Exit code for usage and configuration errors, from sysexits.h.
 pub const USAGE: u8 = 64;
 /// Exit code for internal errors, from sysexits.h.
@@ -159,24 +239,29 @@ pub async fn execute(args: Args) -> anyhow::Result<u8> {
     let config =
         config.context("the configuration was read without a mistake and yet is incomplete")?;
     let printer = Printer::new(args.quiet);
+    let print = |progress: &crate::Progress| printer.print(progress);
+    let told = Told { config: &config, path: &args.config, printer: &printer };
     match args.command {
         Command::Run(replay) => {
             let request = replay.request(&config).await?;
-            let run = crate::run(&config, &request, &|progress| printer.print(progress)).await;
-            printer.end();
-            let run = run?;
-            let runs = RunStore::open(&config.replay.database).await?;
-            let shards = runs.shards(&run.id, 1).await?;
-            Ok(report(&run, &args.config, shards.into_iter().filter_map(|shard| shard.tally)))
+            told.run(crate::run(&config, &request, &print).await).await
         }
-        Command::Compare { run } => {
-            let revision =
-                crate::compare_again(&config, &run, &|progress| printer.print(progress)).await;
+        Command::Resume(Join { run, candidate }) | Command::Work(Join { run, candidate }) => {
+            told.run(crate::join(&config, &run.run, candidate.as_ref(), &print).await).await
+        }
+        Command::Status { run, output } => told.status(&run.run, output).await,
+        Command::Cancel(Named { run }) => told.cancel(&run).await,
+        Command::List { service, build, output } => {
+            told.list(service.as_deref(), build.as_deref(), output).await
+        }
+        Command::DeadLetters(asked) => told.dead_letters(asked, &print).await,
+        Command::Compare(Named { run }) => {
+            let revision = crate::compare_again(&config, &run, &print).await;
             printer.end();
             let revision = revision?;
             say(&format!("{run}"));
             note(&format!("journal revision {revision} of run {run} is written"));
-            next(&run, &args.config);
+            told.next_verdict(&run);
             Ok(0)
         }
     }
@@ -187,56 +272,6 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let usage = error.is::<ConfigError>()
         || error.downcast_ref::<RunError>().is_some_and(RunError::is_usage);
     if usage { USAGE } else { INTERNAL }
-}
-
-/// Tells what a run came to: the RunID alone on standard output, the rest on standard error.
-fn report(
-    run: &Run,
-    config: &std::path::Path,
-    shards: impl Iterator<Item = crate::run::Tally>,
-) -> u8 {
-    say(&run.id.to_string());
-    let mut tally = crate::run::Tally::default();
-    shards.for_each(|shard| tally.add(&shard));
-    if let Some(failure) = &run.failure {
-        note(&format!("run {} failed: {failure}", run.id));
-        run.evidence.gaps.iter().for_each(|gap| note(&format!("not covered: {gap}")));
-        return 2;
-    }
-    note(&format!(
-        "run {} is {}: {} exchanges: {} matched, {} different, {} errored, {} unverified, {} filtered",
-        run.id,
-        run.state.word(),
-        tally.recorded,
-        tally.matched,
-        tally.different,
-        tally.errored,
-        tally.unverified,
-        tally.filtered
-    ));
-    if tally.late + tally.backoffs > 0 {
-        note(&format!(
-            "pace: {} exchanges were sent late because too many were in flight, {} were asked again after 429 or 503",
-            tally.late, tally.backoffs
-        ));
-    }
-    for gap in run.evidence.gaps.iter().chain(&tally.losses) {
-        note(&format!("not covered: {gap}"));
-    }
-    for doubt in &tally.doubts {
-        note(&format!("in doubt: {doubt}"));
-    }
-    tally.misses.proposals().iter().for_each(|proposal| note(proposal));
-    for doubt in &tally.doubts {
-        note(&format!("in doubt: {doubt}"));
-    }
-    note(&Isolation::of_run(&tally.isolation).to_string());
-    next(&run.id, config);
-    if run.state == State::Finished { 0 } else { 2 }
-}
-
-fn next(run: &RunId, config: &std::path::Path) {
-    note(&format!("next: shadow-analyzer --config {} certify --run {run}", config.display()));
 }
 
 // A reader that went away changes no exit code: what was done is durable by now.

@@ -28,10 +28,12 @@ pub mod probe;
 pub mod state;
 pub mod http;
 pub mod pace;
+pub mod durable;
 
 pub mod order;
 
 use candidate::CandidateRules;
+use durable::Durable;
 use http::Http;
 use order::{Ordering, ordering};
 use pace::Pacing;
@@ -96,9 +98,13 @@ pub struct Replay {
     pub ordering: Ordering,
     /// What the candidate remembers from one exchange to the next.
     pub state: State,
+    /// What a run outlives.
+    pub durable: Durable,
 }
 
 const KNOWN: &[&str] = &[
+    "lease",
+    "database_patience",
     "database",
     "in_flight",
     "pace",
@@ -213,5 +219,6 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         ordering,
         candidate,
         state,
+        durable: durable::take(table),
     }
 }

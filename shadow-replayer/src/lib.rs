@@ -13,7 +13,6 @@
 //! - plan, matching, pairing and comparison are pure: the same recording, answers and mapping give the same journal.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,9 +20,12 @@ use shadow_recorder::clock;
 use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::store::StoreError;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 pub mod config;
 pub mod run;
+pub mod shard;
+pub mod lease;
 pub mod plan;
 mod production;
 pub mod allow;
@@ -69,17 +71,20 @@ pub mod pace;
 mod connection;
 mod attempt;
 mod worker;
+mod join;
+pub mod dead_letters;
 pub mod progress;
 pub mod cli;
 
 use ambient::signed;
-use asking::Asking;
 use attempt::Answers;
 use config::Config;
 use config::order::Order;
+use join::{Part, Taken};
+pub use join::{cancel, join};
 use plan::{Found, Range};
 use run::{Event, Run, RunId, Settings, State, Tally};
-use store::{RunStore, without_credentials};
+use store::RunStore;
 use target::Target;
 use worker::Worker;
 
@@ -96,6 +101,8 @@ pub struct RunRequest {
     pub to: Timestamp,
     /// What else is asked; it is kept with the run.
     pub settings: Settings,
+    /// Plan the run, and leave it to workers that [`join`] it.
+    pub plan_only: bool,
 }
 
 /// What a run tells while it works.
@@ -156,6 +163,9 @@ pub enum RunError {
     /// It is no use to go on.
     #[error("{0}")]
     GivenUp(String),
+    /// The process cannot be told to stop.
+    #[error("cannot listen to signals")]
+    Signal(#[source] std::io::Error),
     /// An attempt's file was changed in the store.
     #[error("{0} is not what the attempt wrote")]
     Damaged(String),
@@ -168,7 +178,7 @@ impl RunError {
     }
 }
 
-/// Plans and replays a run to its end. An unreachable candidate and an empty range give a failed run.
+/// Plans and replays a run to its end; SIGTERM and SIGINT pause it. An unreachable candidate and an empty range give a failed run.
 pub async fn run(
     config: &Config,
     request: &RunRequest,
@@ -195,40 +205,18 @@ pub async fn run(
         runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
         return Ok(run);
     }
-    let ambient = ambient::read(config, &found, range).await?;
-    let wait = config.replay.candidate_wait;
-    let asking = Asking::start(config, &run, target.clone(), control.clone(), ambient).await?;
-    progress(&Progress::Listening(asking.places()));
-    let mut unreachable = reachable("candidate", &target, wait).await.err();
-    if let (None, Some(control)) = (&unreachable, &control) {
-        unreachable = reachable("control", control, wait).await.err();
-    }
-    if let Some(failure) = unreachable {
-        asking.stop().await;
-        runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
-        bucket::remove(&config.store, &run.id).await?;
+    if request.plan_only {
         return Ok(run);
     }
-    runs.advance(&mut run, Event::Start, clock::now(), None).await?;
-    let answers = Answers::Live(Arc::new(asking));
-    let worker = Worker { config, runs: &runs, run: &run, revision: 1, answers, progress };
-    let counted = worker.work().await;
-    worker.stop().await;
-    let tally = match counted {
-        Err(RunError::GivenUp(why)) => {
-            runs.advance(&mut run, Event::Fail, clock::now(), Some(&why)).await?;
-            return Ok(run);
+    let part = Part { config, runs: &runs, found: &found, progress };
+    match part.take(run, target, control).await? {
+        Taken::Part(run) => Ok(run),
+        Taken::Unreachable(mut run, failure) => {
+            runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
+            bucket::remove(&config.store, &run.id).await?;
+            Ok(run)
         }
-        counted => counted?,
-    };
-    if tally.recorded == 0 && tally.losses.is_empty() {
-        let failure = empty_range(&found, config, range);
-        runs.advance(&mut run, Event::Fail, clock::now(), Some(&failure)).await?;
-    } else {
-        runs.advance(&mut run, Event::Finish, clock::now(), None).await?;
     }
-    bucket::remove(&config.store, &run.id).await?;
-    Ok(run)
 }
 
 /// Compares the kept answers of a finished run again, under the configured mapping; returns the new revision's number.
@@ -238,12 +226,7 @@ pub async fn compare_again(
     progress: &dyn Fn(&Progress),
 ) -> Result<u32, RunError> {
     let runs = RunStore::open(&config.replay.database).await?;
-    let Some(run) = runs.run(id).await? else {
-        return Err(RunError::Usage(format!(
-            "there is no run {id} in {}: check [replay] database",
-            without_credentials(&config.replay.database)
-        )));
-    };
+    let run = join::known(&runs, config, id).await?;
     if run.state != State::Finished {
         let state = run.state.word();
         return Err(RunError::Usage(format!(
@@ -254,8 +237,8 @@ pub async fn compare_again(
         bucket::build(config, &run, run.evidence.buckets.len(), progress).await?;
     }
     let revision = runs.add_revision(id, clock::now(), &config.mapping_sha256).await?;
-    let worker =
-        Worker { config, runs: &runs, run: &run, revision, answers: Answers::Kept, progress };
+    let (answers, stop) = (Answers::Kept, &CancellationToken::new());
+    let worker = Worker { config, runs: &runs, run: &run, revision, answers, stop, progress };
     worker.work().await?;
     bucket::remove(&config.store, id).await?;
     Ok(revision)
@@ -307,7 +290,8 @@ async fn planned(
     loop {
         let now = clock::now();
         let found = find(config, range, now).await?;
-        let evidence = plan::examine(&found, range);
+        let mut evidence = plan::examine(&found, range);
+        evidence.ambient = ambient::segments(config, &found, range);
         if now >= deadline || !plan::may_still_seal(&found, range) {
             let run = Run {
                 id: RunId::fresh(),

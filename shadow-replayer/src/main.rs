@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
                 .unwrap_or_else(|_| "warn".into()),
         )
         .init();
-    match cli::execute(args).await {
+    match Box::pin(cli::execute(args)).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "shadow-replayer: {error:#}");

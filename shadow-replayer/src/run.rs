@@ -3,9 +3,13 @@
 //! ```text
 //!            start             finish
 //! planned ─────────► replaying ────────► finished
-//!    │                   │
-//!    └───────────────────┴──── fail ───► failed       (nothing certifies a failed run)
+//!    │                 ▲ │ │
+//!    │           start └─┘ │                          (each further worker)
+//!    ├─────────────────────┼── fail ───► failed       (nothing certifies a failed run,
+//!    └─────────────────────┴─ cancel ──► cancelled     and nothing a cancelled one)
 //! ```
+//!
+//! A run that is replaying and has no worker is paused: it goes on when one comes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -74,17 +78,21 @@ pub enum State {
     Finished,
     /// It could not be done; the reason is kept.
     Failed,
+    /// Somebody gave it up.
+    Cancelled,
 }
 
 /// What happens to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The first shard is claimed.
+    /// A worker begins.
     Start,
     /// The last shard is published.
     Finish,
     /// The run cannot go on.
     Fail,
+    /// Somebody gives it up.
+    Cancel,
 }
 
 /// An event that the state does not allow.
@@ -96,12 +104,22 @@ pub struct Illegal {
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; 5] =
+        [Self::Planned, Self::Replaying, Self::Finished, Self::Failed, Self::Cancelled];
+
+    /// Returns whether the run has come to an end.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
+    }
+
     /// Returns the state after an event.
     pub fn next(self, event: Event) -> Result<Self, Illegal> {
         match (self, event) {
             (Self::Planned | Self::Replaying, Event::Start) => Ok(Self::Replaying),
             (Self::Replaying, Event::Finish) => Ok(Self::Finished),
             (Self::Planned | Self::Replaying, Event::Fail) => Ok(Self::Failed),
+            (Self::Planned | Self::Replaying, Event::Cancel) => Ok(Self::Cancelled),
             (state, event) => Err(Illegal { state, event }),
         }
     }
@@ -113,6 +131,7 @@ impl State {
             Self::Replaying => "replaying",
             Self::Finished => "finished",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -134,11 +153,11 @@ pub struct Run {
     pub to: Timestamp,
     /// Where it stands.
     pub state: State,
-    /// Why it failed.
+    /// Why it failed or was cancelled.
     pub failure: Option<String>,
     /// When it was planned.
     pub created_at: Timestamp,
-    /// When it finished or failed.
+    /// When it came to its end.
     pub finished_at: Option<Timestamp>,
     /// What the plan froze and found.
     pub evidence: Evidence,
@@ -183,6 +202,9 @@ pub struct Evidence {
     pub sampled_out: u64,
     /// Upstream calls of the frozen segments.
     pub calls: Calls,
+    /// The keys of the segments whose ambient calls may answer in the range.
+    #[serde(default)]
+    pub ambient: Vec<String>,
     /// Why the range is not wholly covered: instances that had not sealed it, missing or damaged segments. Empty: covered.
     pub gaps: Vec<String>,
 }
@@ -305,8 +327,10 @@ mod tests {
         assert_eq!(State::Replaying.next(Event::Finish), Ok(State::Finished));
         assert_eq!(State::Planned.next(Event::Fail), Ok(State::Failed));
         assert!(State::Planned.next(Event::Finish).is_err());
-        for ended in [State::Finished, State::Failed] {
-            for event in [Event::Start, Event::Finish, Event::Fail] {
+        assert_eq!(State::Replaying.next(Event::Start), Ok(State::Replaying), "a further worker");
+        assert_eq!(State::Replaying.next(Event::Cancel), Ok(State::Cancelled));
+        for ended in State::ALL.into_iter().filter(|state| state.is_over()) {
+            for event in [Event::Start, Event::Finish, Event::Fail, Event::Cancel] {
                 assert!(ended.next(event).is_err());
             }
         }

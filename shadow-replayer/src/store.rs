@@ -1,18 +1,24 @@
 //! The run store: every SQL statement there is, on SQLite and PostgreSQL alike.
 //!
-//! Durability contract: when a method returns, its change is committed. `claim`, `win` and `finish_shard` are
-//! compare-and-set on the shard's state and lease epoch, so that a worker that lost its claim changes nothing.
+//! Durability contract: when a method returns, its change is committed. Changes of a run or a shard are compare-and-set by the
+//! states of [`crate::run`] and [`crate::shard`], so that a worker that lost its lease changes nothing. While the database is away
+//! every method waits for it and asks again; each recognises what it did before, should only the answer have been lost.
+
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::any::AnyPoolOptions;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, Row, SqlSafeStr};
 
+mod patience;
 mod row;
+mod shards;
 
-use crate::run::{Event, Run, RunId, State, Tally};
-use row::{document, narrow, read_run, read_shard, time};
+use crate::run::{Event, Run, RunId, State};
+pub use crate::shard::{Shard, WonFile};
+use row::{document, narrow, read_listed, read_run, run_state, time};
 
 /// What failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +28,7 @@ pub enum RunStoreError {
     Open(String, #[source] sqlx::Error),
     /// The tables cannot be made.
     #[error("cannot bring the run store's tables up to date")]
-    Migrate(#[source] sqlx::migrate::MigrateError),
+    Migrate(#[source] MigrateError),
     /// A statement failed.
     #[error("the run store failed to {0}")]
     Statement(&'static str, #[source] sqlx::Error),
@@ -37,10 +43,54 @@ pub enum RunStoreError {
     Run(String),
 }
 
+impl RunStoreError {
+    /// Returns whether the database may only be away for now.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Open(_, error) | Self::Migrate(MigrateError::Execute(error)) => {
+                patience::passes(error)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The run store. Clones share one pool.
 #[derive(Clone, Debug)]
 pub struct RunStore {
     pool: AnyPool,
+    patience: Duration,
+}
+
+/// How long a statement waits for a database that is away, unless it is told otherwise.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long one try to get a connection takes at most, while the database is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two tries to open it.
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// A run in a list: what [`Run`] says, less what can be long.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listed {
+    /// Names it.
+    pub run_id: RunId,
+    /// The service.
+    pub service: String,
+    /// The candidate's build.
+    pub build: String,
+    /// The range's first instant.
+    pub from: Timestamp,
+    /// The instant after the range.
+    pub to: Timestamp,
+    /// Where it stands.
+    pub state: State,
+    /// When it was planned.
+    pub created_at: Timestamp,
+    /// Its shards.
+    pub shards: u32,
+    /// Those of them that are finished.
+    pub finished: u32,
 }
 
 /// One journal revision of a run.
@@ -52,34 +102,6 @@ pub struct Revision {
     pub created_at: Timestamp,
     /// The SHA-256 of the ledger mapping it was compared under.
     pub mapping_sha256: String,
-}
-
-/// One shard of a revision.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shard {
-    /// Its number, from 0.
-    pub number: u32,
-    /// The keys of its segments.
-    pub segments: Vec<String>,
-    /// Whether its files are published.
-    pub finished: bool,
-    /// The lease epoch of its last claim.
-    pub epoch: i64,
-    /// What the winning attempt counted.
-    pub tally: Option<Tally>,
-    /// The winning attempt's files.
-    pub files: Vec<WonFile>,
-}
-
-/// A file of a winning attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WonFile {
-    /// Where the attempt wrote it.
-    pub attempt: String,
-    /// Where it is published.
-    pub target: String,
-    /// The SHA-256 of both.
-    pub sha256: String,
 }
 
 /// A verdict to be kept.
@@ -116,6 +138,7 @@ impl RunStore {
         let sqlite = url.starts_with("sqlite:");
         let pool = AnyPoolOptions::new()
             .max_connections(if sqlite { 1 } else { 4 })
+            .acquire_timeout(CONNECT_TIMEOUT)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if sqlite {
@@ -135,7 +158,29 @@ impl RunStore {
             .await
             .map_err(|error| RunStoreError::Open(without_credentials(url), error))?;
         migrator().run(&pool).await.map_err(RunStoreError::Migrate)?;
-        Ok(Self { pool })
+        Ok(Self { pool, patience: PATIENCE })
+    }
+
+    /// Opens a store as [`RunStore::open`] does, and waits up to `patience` for it, then and later.
+    pub async fn open_within(url: &str, patience: Duration) -> Result<Self> {
+        let began = Instant::now();
+        loop {
+            match Self::open(url).await {
+                Err(error) if began.elapsed() < patience && error.passes() => {
+                    tokio::time::sleep(OPEN_PAUSE).await;
+                }
+                opened => return Ok(Self { patience, ..opened? }),
+            }
+        }
+    }
+
+    async fn patiently<T>(
+        &self,
+        what: &'static str,
+        step: impl AsyncFn() -> std::result::Result<T, sqlx::Error>,
+    ) -> Result<T> {
+        let done = patience::patiently(self.patience, step).await;
+        done.map_err(|error| RunStoreError::Statement(what, error))
     }
 
     /// Inserts a planned run with its first revision and that revision's shards.
@@ -145,30 +190,34 @@ impl RunStore {
         mapping_sha256: &str,
         shards: &[Vec<String>],
     ) -> Result<()> {
-        let failed = |error| RunStoreError::Statement("insert the run", error);
         let evidence = document("evidence", &run.evidence)?;
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        sqlx::query(
-            "insert into run (run_id, service, candidate_build, candidate_url, range_from_us, range_to_us, state, failure,
-             created_at_us, finished_at_us, evidence, settings) values ($1, $2, $3, $4, $5, $6, $7, null, $8, null, $9, $10)",
-        )
-        .bind(run.id.as_str())
-        .bind(&run.service)
-        .bind(&run.candidate_build)
-        .bind(&run.candidate_url)
-        .bind(run.from.as_microsecond())
-        .bind(run.to.as_microsecond())
-        .bind(run.state.word())
-        .bind(run.created_at.as_microsecond())
-        .bind(evidence)
-        .bind(document("settings", &run.settings)?)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        insert_revision(&mut transaction, &run.id, 1, run.created_at, mapping_sha256, shards)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        let settings = document("settings", &run.settings)?;
+        let step = async || {
+            let mut transaction = self.pool.begin().await?;
+            let inserted = sqlx::query(
+                "insert into run (run_id, service, candidate_build, candidate_url, range_from_us, range_to_us, state, failure,
+                 created_at_us, finished_at_us, evidence, settings) values ($1, $2, $3, $4, $5, $6, $7, null, $8, null, $9, $10)
+                 on conflict (run_id) do nothing",
+            )
+            .bind(run.id.as_str())
+            .bind(&*run.service)
+            .bind(&*run.candidate_build)
+            .bind(&*run.candidate_url)
+            .bind(run.from.as_microsecond())
+            .bind(run.to.as_microsecond())
+            .bind(run.state.word())
+            .bind(run.created_at.as_microsecond())
+            .bind(&*evidence)
+            .bind(&*settings)
+            .execute(&mut *transaction)
+            .await?;
+            if inserted.rows_affected() == 1 {
+                let revision = (1, run.created_at, mapping_sha256);
+                insert_revision(&mut transaction, &run.id, revision, shards).await?;
+            }
+            transaction.commit().await
+        };
+        self.patiently("insert the run", step).await
     }
 
     /// Adds the next journal revision of a run, with the first one's shards; returns its number.
@@ -178,39 +227,77 @@ impl RunStore {
         at: Timestamp,
         mapping_sha256: &str,
     ) -> Result<u32> {
-        let failed = |error| RunStoreError::Statement("add a revision", error);
         let shards: Vec<_> =
             self.shards(id, 1).await?.into_iter().map(|shard| shard.segments).collect();
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        let row = sqlx::query("select max(revision) from revision where run_id = $1")
+        let step = async || {
+            let mut transaction = self.pool.begin().await?;
+            let row = sqlx::query(
+                "select coalesce(max(revision), 0), max(case when created_at_us = $2 and mapping_sha256 = $3 then revision end)
+                 from revision where run_id = $1",
+            )
             .bind(id.as_str())
+            .bind(at.as_microsecond())
+            .bind(mapping_sha256)
             .fetch_one(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let newest: Option<i64> = row.try_get(0).map_err(failed)?;
-        let next = narrow(newest.unwrap_or(0) + 1)?;
-        insert_revision(&mut transaction, id, next, at, mapping_sha256, &shards)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(next)
+            .await?;
+            let (newest, added): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+            if let Some(added) = added {
+                return Ok(added);
+            }
+            let revision = (newest + 1, at, mapping_sha256);
+            insert_revision(&mut transaction, id, revision, &shards).await?;
+            transaction.commit().await?;
+            Ok(newest + 1)
+        };
+        narrow(self.patiently("add a revision", step).await?)
     }
 
     /// Returns a run.
     pub async fn run(&self, id: &RunId) -> Result<Option<Run>> {
-        let failed = |error| RunStoreError::Statement("read the run", error);
-        let row = sqlx::query(
-            "select run_id, service, candidate_build, candidate_url, range_from_us, range_to_us, state, failure,
-             created_at_us, finished_at_us, evidence, settings from run where run_id = $1",
-        )
-        .bind(id.as_str())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(failed)?;
+        let statement = async || {
+            sqlx::query(
+                "select run_id, service, candidate_build, candidate_url, range_from_us, range_to_us, state, failure,
+                 created_at_us, finished_at_us, evidence, settings from run where run_id = $1",
+            )
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await
+        };
+        let row = self.patiently("read the run", statement).await?;
         row.map(|row| read_run(&row)).transpose()
     }
 
-    /// Applies an event to a run, durable before it takes effect; a failure carries its reason.
+    /// Returns where a run stands.
+    pub async fn state(&self, id: &RunId) -> Result<State> {
+        let statement = async || {
+            let query = sqlx::query("select state from run where run_id = $1").bind(id.as_str());
+            query.fetch_one(&self.pool).await?.try_get::<String, _>(0)
+        };
+        run_state(&self.patiently("read the run's state", statement).await?)
+    }
+
+    /// Returns the runs of a service and of a candidate's build, the newest first; of all where none is named.
+    pub async fn runs(&self, service: Option<&str>, build: Option<&str>) -> Result<Vec<Listed>> {
+        let statement = async || {
+            sqlx::query(
+                "select r.run_id, r.service, r.candidate_build, r.range_from_us, r.range_to_us, r.state, r.created_at_us,
+                 count(s.shard) as shards, coalesce(sum(case when s.state = 'finished' then 1 else 0 end), 0) as finished
+                 from run r left join shard s on s.run_id = r.run_id and s.revision = 1
+                 where ($1 = '' or r.service = $1) and ($2 = '' or r.candidate_build = $2)
+                 group by r.run_id, r.service, r.candidate_build, r.range_from_us, r.range_to_us, r.state, r.created_at_us
+                 order by r.created_at_us desc, r.run_id desc",
+            )
+            .bind(service.unwrap_or_default())
+            .bind(build.unwrap_or_default())
+            .fetch_all(&self.pool)
+            .await
+        };
+        let rows = self.patiently("list the runs", statement).await?;
+        rows.iter().map(read_listed).collect()
+    }
+
+    /// Applies an event to a run, durable before it takes effect; a failure or a cancellation carries its reason. Where another worker
+    /// brought the run to the same state already, that is taken over.
     pub async fn advance(
         &self,
         run: &mut Run,
@@ -218,118 +305,64 @@ impl RunStore {
         at: Timestamp,
         failure: Option<&str>,
     ) -> Result<()> {
-        let next =
-            run.state.next(event).map_err(|illegal| RunStoreError::Run(illegal.to_string()))?;
-        let finished_at = matches!(next, State::Finished | State::Failed).then_some(at);
-        let changed = sqlx::query(
-            "update run set state = $1, failure = $2, finished_at_us = $3, evidence = $4 where run_id = $5 and state = $6",
-        )
-        .bind(next.word())
-        .bind(failure)
-        .bind(finished_at.map(Timestamp::as_microsecond))
-        .bind(document("evidence", &run.evidence)?)
-        .bind(run.id.as_str())
-        .bind(run.state.word())
-        .execute(&self.pool)
-        .await
-        .map_err(|error| RunStoreError::Statement("advance the run", error))?;
-        if changed.rows_affected() != 1 {
-            return Err(RunStoreError::Run(format!(
-                "run {} was changed by another process",
-                run.id
-            )));
+        loop {
+            let next =
+                run.state.next(event).map_err(|illegal| RunStoreError::Run(illegal.to_string()))?;
+            let finished_at = next.is_over().then_some(at);
+            let statement = async || {
+                sqlx::query(
+                    "update run set state = $1, failure = $2, finished_at_us = $3 where run_id = $4 and state = $5",
+                )
+                .bind(next.word())
+                .bind(failure)
+                .bind(finished_at.map(Timestamp::as_microsecond))
+                .bind(run.id.as_str())
+                .bind(run.state.word())
+                .execute(&self.pool)
+                .await
+            };
+            let changed = self.patiently("advance the run", statement).await?.rows_affected() == 1;
+            let Some(read) = self.run(&run.id).await? else {
+                return Err(RunStoreError::Run(format!("there is no run {} any more", run.id)));
+            };
+            *run = read;
+            if changed || run.state == next {
+                return Ok(());
+            }
         }
-        run.state = next;
-        run.finished_at = finished_at;
-        run.failure = failure.map(str::to_owned);
-        Ok(())
     }
 
     /// Returns the newest revision all of whose shards are finished.
     pub async fn newest_revision(&self, id: &RunId) -> Result<Option<Revision>> {
-        let failed = |error| RunStoreError::Statement("read the revisions", error);
-        let row = sqlx::query(
-            "select revision, created_at_us, mapping_sha256 from revision r where run_id = $1 and not exists
-             (select 1 from shard s where s.run_id = r.run_id and s.revision = r.revision and s.state <> 'finished')
-             order by revision desc limit 1",
+        self.revision_where(
+            id,
+            "not exists (select 1 from shard s where s.run_id = r.run_id and s.revision = r.revision and s.state <> 'finished')",
         )
-        .bind(id.as_str())
-        .fetch_optional(&self.pool)
         .await
-        .map_err(failed)?;
+    }
+
+    /// Returns the revision that the replay itself makes.
+    pub async fn first_revision(&self, id: &RunId) -> Result<Option<Revision>> {
+        self.revision_where(id, "revision = 1").await
+    }
+
+    async fn revision_where(&self, id: &RunId, condition: &str) -> Result<Option<Revision>> {
+        let text = format!(
+            "select revision, created_at_us, mapping_sha256 from revision r where run_id = $1 and {condition}
+             order by revision desc limit 1"
+        );
+        let statement = async || {
+            let query = sqlx::query(sqlx::AssertSqlSafe(&*text)).bind(id.as_str());
+            query.fetch_optional(&self.pool).await
+        };
+        let row = self.patiently("read the revisions", statement).await?;
+        let failed = |error| RunStoreError::Statement("read the revisions", error);
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Revision {
             number: narrow(row.try_get("revision").map_err(failed)?)?,
             created_at: time(row.try_get("created_at_us").map_err(failed)?)?,
             mapping_sha256: row.try_get("mapping_sha256").map_err(failed)?,
         }))
-    }
-
-    /// Returns the shards of a revision, in order.
-    pub async fn shards(&self, id: &RunId, revision: u32) -> Result<Vec<Shard>> {
-        let rows = sqlx::query(
-            "select shard, segments, state, lease_epoch, tally, files from shard where run_id = $1 and revision = $2 order by shard",
-        )
-        .bind(id.as_str())
-        .bind(i64::from(revision))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| RunStoreError::Statement("read the shards", error))?;
-        rows.iter().map(read_shard).collect()
-    }
-
-    /// Claims the first ready shard of a revision, or returns that none is left.
-    pub async fn claim(&self, id: &RunId, revision: u32) -> Result<Option<Shard>> {
-        let row = sqlx::query(
-            "update shard set state = 'leased', lease_epoch = lease_epoch + 1 where run_id = $1 and revision = $2
-             and state = 'ready' and shard = (select min(shard) from shard where run_id = $1 and revision = $2
-             and state = 'ready') returning shard, segments, state, lease_epoch, tally, files",
-        )
-        .bind(id.as_str())
-        .bind(i64::from(revision))
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| RunStoreError::Statement("claim a shard", error))?;
-        row.as_ref().map(read_shard).transpose()
-    }
-
-    /// Names the winning files of a shard: succeeds for one attempt only.
-    pub async fn win(
-        &self,
-        id: &RunId,
-        revision: u32,
-        shard: &Shard,
-        files: &[WonFile],
-        tally: &Tally,
-    ) -> Result<bool> {
-        let changed = sqlx::query(
-            "update shard set state = 'won', files = $1, tally = $2
-             where run_id = $3 and revision = $4 and shard = $5 and state = 'leased' and lease_epoch = $6",
-        )
-        .bind(document("list of files", &files)?)
-        .bind(document("tally", tally)?)
-        .bind(id.as_str())
-        .bind(i64::from(revision))
-        .bind(i64::from(shard.number))
-        .bind(shard.epoch)
-        .execute(&self.pool)
-        .await
-        .map_err(|error| RunStoreError::Statement("name the winning files", error))?;
-        Ok(changed.rows_affected() == 1)
-    }
-
-    /// Marks a shard whose winning files are published.
-    pub async fn finish_shard(&self, id: &RunId, revision: u32, shard: u32) -> Result<()> {
-        sqlx::query(
-            "update shard set state = 'finished' where run_id = $1 and revision = $2 and shard = $3 and state = 'won'",
-        )
-        .bind(id.as_str())
-        .bind(i64::from(revision))
-        .bind(i64::from(shard))
-        .execute(&self.pool)
-        .await
-        .map_err(|error| RunStoreError::Statement("finish a shard", error))?;
-        Ok(())
     }
 
     /// Keeps a verdict beside those before it; returns its number within the run.
@@ -360,14 +393,12 @@ impl RunStore {
 async fn insert_revision(
     transaction: &mut sqlx::Transaction<'_, sqlx::Any>,
     id: &RunId,
-    revision: u32,
-    at: Timestamp,
-    mapping_sha256: &str,
+    (revision, at, mapping_sha256): (i64, Timestamp, &str),
     shards: &[Vec<String>],
 ) -> std::result::Result<(), sqlx::Error> {
     sqlx::query("insert into revision (run_id, revision, created_at_us, mapping_sha256) values ($1, $2, $3, $4)")
         .bind(id.as_str())
-        .bind(i64::from(revision))
+        .bind(revision)
         .bind(at.as_microsecond())
         .bind(mapping_sha256)
         .execute(&mut **transaction)
@@ -377,7 +408,7 @@ async fn insert_revision(
             "insert into shard (run_id, revision, shard, segments, state, lease_epoch, heartbeat) values ($1, $2, $3, $4, 'ready', 0, 0)",
         )
         .bind(id.as_str())
-        .bind(i64::from(revision))
+        .bind(revision)
         .bind(number)
         .bind(serde_json::Value::from(segments.clone()).to_string())
         .execute(&mut **transaction)

@@ -139,6 +139,11 @@ impl Stub {
         self.state.own_upstreams
     }
 
+    /// Forgets the exchanges that are open: their attempt was given up.
+    pub fn forget(&self) {
+        drop(std::mem::take(&mut *self.state.locked()));
+    }
+
     /// Returns how many calls came for closed exchanges since it was last asked.
     pub fn take_late(&self) -> u64 {
         self.state.late.swap(0, Ordering::Relaxed)

@@ -88,7 +88,8 @@ async fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     fs::create_dir_all(folder).await?;
-    let temporary = folder.join(format!("{TEMPORARY}{}-{name}", std::process::id()));
+    // With an ending of its own: what a killed process was writing must not be read as a Parquet file of the folder.
+    let temporary = folder.join(format!("{TEMPORARY}{}-{name}.part", std::process::id()));
     let mut file = fs::File::create(&temporary).await?;
     file.write_all(bytes).await?;
     file.sync_all().await?;

@@ -7,20 +7,14 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Result, RunStoreError, Shard};
+use super::{Listed, Result, RunStoreError, Shard, shards};
 use crate::run::{Run, RunId, State};
 
 pub(super) fn read_run(row: &AnyRow) -> Result<Run> {
     let failed = |error| RunStoreError::Statement("read the run", error);
     let text = |name| row.try_get::<String, _>(name).map_err(failed);
     let us = |name| row.try_get::<i64, _>(name).map_err(failed);
-    let state = match &*text("state")? {
-        "planned" => State::Planned,
-        "replaying" => State::Replaying,
-        "finished" => State::Finished,
-        "failed" => State::Failed,
-        _ => return Err(RunStoreError::Value("state of a run")),
-    };
+    let state = run_state(&text("state")?)?;
     let finished_at: Option<i64> = row.try_get("finished_at_us").map_err(failed)?;
     Ok(Run {
         id: RunId::from_str(&text("run_id")?).map_err(|_| RunStoreError::Value("RunID"))?,
@@ -38,6 +32,29 @@ pub(super) fn read_run(row: &AnyRow) -> Result<Run> {
     })
 }
 
+/// Reads the word of the store.
+pub(super) fn run_state(word: &str) -> Result<State> {
+    let state = State::ALL.into_iter().find(|state| state.word() == word);
+    state.ok_or(RunStoreError::Value("state of a run"))
+}
+
+pub(super) fn read_listed(row: &AnyRow) -> Result<Listed> {
+    let failed = |error| RunStoreError::Statement("list the runs", error);
+    let text = |name| row.try_get::<String, _>(name).map_err(failed);
+    let number = |name| row.try_get::<i64, _>(name).map_err(failed);
+    Ok(Listed {
+        run_id: RunId::from_str(&text("run_id")?).map_err(|_| RunStoreError::Value("RunID"))?,
+        service: text("service")?,
+        build: text("candidate_build")?,
+        from: time(number("range_from_us")?)?,
+        to: time(number("range_to_us")?)?,
+        state: run_state(&text("state")?)?,
+        created_at: time(number("created_at_us")?)?,
+        shards: narrow(number("shards")?)?,
+        finished: narrow(number("finished")?)?,
+    })
+}
+
 pub(super) fn read_shard(row: &AnyRow) -> Result<Shard> {
     let failed = |error| RunStoreError::Statement("read a shard", error);
     let tally: Option<String> = row.try_get("tally").map_err(failed)?;
@@ -48,8 +65,10 @@ pub(super) fn read_shard(row: &AnyRow) -> Result<Shard> {
             "list of segments",
             &row.try_get::<String, _>("segments").map_err(failed)?,
         )?,
-        finished: row.try_get::<String, _>("state").map_err(failed)? == "finished",
+        state: shards::state(&row.try_get::<String, _>("state").map_err(failed)?)?,
         epoch: row.try_get("lease_epoch").map_err(failed)?,
+        owner: row.try_get("lease_owner").map_err(failed)?,
+        heartbeat: row.try_get("heartbeat").map_err(failed)?,
         tally: tally.map(|tally| parse("tally", &tally)).transpose()?,
         files: files.map(|files| parse("list of files", &files)).transpose()?.unwrap_or_default(),
     })

@@ -16,6 +16,8 @@ mod order;
 mod pace;
 mod progress;
 mod run;
+mod durable;
+mod kill;
 mod segments;
 mod sent;
 mod state;

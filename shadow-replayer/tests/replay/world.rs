@@ -158,6 +158,7 @@ impl World {
         let folder = self.store().join(format!("journal/{table}/revision={revision}/run_id={run}"));
         let mut files: Vec<PathBuf> =
             std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.extension().is_some_and(|ending| ending == "parquet"));
         files.sort();
         files.iter().flat_map(|file| text_rows(file)).collect()
     }
