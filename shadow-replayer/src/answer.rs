@@ -57,7 +57,7 @@ pub struct Header {
 pub struct Answer {
     /// The exchange.
     pub id: ExchangeId,
-    /// Microseconds from sending the request to the end of the answer.
+    /// Microseconds from the instant at which the request was due to the end of the answer.
     pub duration_us: u64,
     /// The answer; absent where there was none.
     pub response: Option<Response>,

@@ -174,7 +174,13 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
         let reason = format!("the candidate refused the credentials with status {status}");
         return unverified(booked, why(reason));
     }
-    let shadow = match read(mapping, &recorded.request, status, &response.body, &answer.calls) {
+    let reading = match primary {
+        Primary::Booked(booked) if is_same(recorded, answer, mapping) => {
+            Reading::Booked(booked.clone())
+        }
+        _ => read(mapping, &recorded.request, status, &response.body, &answer.calls),
+    };
+    let shadow = match reading {
         Reading::Booked(shadow) => shadow,
         Reading::Failed => {
             return failed(primary, why(format!("the candidate answered with status {status}")));
@@ -200,6 +206,21 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
         newly_unbalanced: comparison.newly_unbalanced,
         transactions: (!equal).then(|| (json(booked), json(&shadow))),
     }
+}
+
+/// Returns whether the candidate answered as production did, to the byte, and neither posted anything to a sink: then both book the
+/// same, and one reading serves for both.
+fn is_same(recorded: &Exchange, answer: &Answer, mapping: &Mapping) -> bool {
+    let posted =
+        |calls: &[UpstreamCall]| calls.iter().any(|call| mapping.sinks.contains(&call.name));
+    let (Some(primary), Some(shadow)) = (&recorded.response, &answer.response) else {
+        return false;
+    };
+    primary.status == shadow.status
+        && primary.body.text.is_some()
+        && primary.body.text == shadow.body.text
+        && !posted(&recorded.upstream)
+        && !posted(&answer.calls)
 }
 
 /// The candidate failed plainly. Where production succeeded that counts as having booked nothing; where it failed too, as the same.

@@ -205,7 +205,7 @@ pub struct ExchangeRow {
     pub shadow_status: Option<u16>,
     /// Production's time, µs.
     pub primary_duration_us: Option<i64>,
-    /// The candidate's time, µs.
+    /// The candidate's time, µs: with a pace from the instant at which it was to be asked, so that waiting for a free place counts.
     pub shadow_duration_us: Option<i64>,
     /// Upstream calls answered from the recording.
     pub upstream_hits: i32,

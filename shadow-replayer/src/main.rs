@@ -7,6 +7,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use shadow_replayer::cli::{self, Args};
 
+// A sixth of a run's processor time, the candidate's included, went into the allocator of glibc: exchanges are read on one thread, replayed on others and freed on a
+// third.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = match Args::try_parse() {

@@ -12,7 +12,7 @@ use crate::lane::Done;
 use crate::pace::Pacer;
 use crate::window::Window;
 
-/// Exchanges that are read together: a hand-over for each took more time than the reading.
+/// Exchanges that are handed over together, so that not each wakes another thread.
 pub(crate) const BATCH_EXCHANGES: usize = 64;
 /// Batches that are read ahead.
 pub(crate) const BATCHES_AHEAD: usize = 4;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 const EXCHANGES_MAX: usize = 4_096;
 /// Bytes of their recorded bodies. Their answers are about as many.
 const BODY_BYTES_MAX: usize = 32 << 20;
-/// Done exchanges for which the writer is woken: a wake-up for each took an eighth of the processor time.
+/// Done exchanges for which the writer is woken: to wake a thread is a system call, and too dear for each.
 const WAKE_DONE: usize = 128;
 /// How long fewer than that wait for it.
 const WAKE_AFTER: Duration = Duration::from_millis(20);
