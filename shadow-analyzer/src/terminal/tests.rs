@@ -33,6 +33,28 @@ fn cell(value: &str, net: &str, confidence: u8) -> Cell {
     }
 }
 
+fn replay() -> Replay {
+    Replay {
+        upstreams: "recorded".into(),
+        isolation_proven: false,
+        isolation: "isolation not proven: it was not looked at".into(),
+        state: "stateless".into(),
+        assumed: Assumed::default(),
+    }
+}
+
+fn dimensions() -> Vec<Dimension> {
+    let dimension = |name, gated, cells| Dimension { name, gated, cells };
+    vec![
+        dimension(
+            DimensionName::LineOfBusiness,
+            true,
+            vec![cell("rides", "2000.00", 50), cell("eats\u{1b}", "0.00", 100)],
+        ),
+        dimension(DimensionName::GlAccount, false, vec![cell("hidden", "9.00", 1)]),
+    ]
+}
+
 fn certified() -> Certified {
     let outcomes =
         Outcomes { recorded: 10, matched: 7, different: 2, unverified: 1, ..Outcomes::default() };
@@ -67,18 +89,7 @@ fn certified() -> Certified {
         },
         reporting_currency: "USD".into(),
         rates: [("USD".to_owned(), "1".to_owned())].into(),
-        dimensions: vec![
-            Dimension {
-                name: DimensionName::LineOfBusiness,
-                gated: true,
-                cells: vec![cell("rides", "2000.00", 50), cell("eats\u{1b}", "0.00", 100)],
-            },
-            Dimension {
-                name: DimensionName::GlAccount,
-                gated: false,
-                cells: vec![cell("hidden", "9.00", 1)],
-            },
-        ],
+        dimensions: dimensions(),
         differing: Differing::default(),
         not_compared: vec![OutcomeReason {
             outcome: "unverified".into(),
@@ -100,13 +111,7 @@ fn certified() -> Certified {
             thresholds: Vec::new(),
         },
         control: None,
-        replay: Some(Replay {
-            upstreams: "recorded".into(),
-            isolation_proven: false,
-            isolation: "isolation not proven: it was not looked at".into(),
-            state: "stateless".into(),
-            assumed: Assumed::default(),
-        }),
+        replay: Some(replay()),
         structure: Structure::default(),
     };
     Certified { verdict, document: "store/verdict.json".into(), report: "store/report.html".into() }

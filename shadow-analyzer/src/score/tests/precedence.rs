@@ -4,11 +4,32 @@ use super::*;
 use crate::policy::Share;
 use crate::verdict::OutcomeReason;
 
+type Change = fn(&mut Totals, &mut Policy, &mut Evidence);
+
+/// What speaks against the replay rather than the candidate.
+const OF_THE_REPLAY: [(Rule, Change, Change); 4] = [
+    (
+        Rule::ControlDiffers,
+        |t, _, _| controlled(t, 1_000 * UNITS + 1),
+        |t, _, _| controlled(t, -1_000 * UNITS),
+    ),
+    (
+        Rule::ControlDiffers,
+        |_, _, e| e.control = true,
+        |t, _, e| (e.control, t.control.replayed) = (true, 1),
+    ),
+    (
+        Rule::OwnUpstreams,
+        |_, _, e| e.own_upstreams = true,
+        |t, _, e| (e.own_upstreams, e.control, t.control.replayed) = (true, true, 1),
+    ),
+    (Rule::Doubt, |_, _, e| doubted(e), |_, _, _| {}),
+];
+
 /// Each rule is reached by the first change and just not by the second.
 #[test]
 fn every_rule_is_reached_and_just_not() {
-    type Change = fn(&mut Totals, &mut Policy, &mut Evidence);
-    let cases: [(Rule, Change, Change); 21] = [
+    let cases: [(Rule, Change, Change); 17] = [
         (
             Rule::NewlyUnbalanced,
             |t, _, _| t.exchanges.newly_unbalanced = 1,
@@ -50,22 +71,6 @@ fn every_rule_is_reached_and_just_not() {
             |t, _, _| unexamined(t, -1_000 * UNITS),
         ),
         (
-            Rule::ControlDiffers,
-            |t, _, _| controlled(t, 1_000 * UNITS + 1),
-            |t, _, _| controlled(t, -1_000 * UNITS),
-        ),
-        (
-            Rule::ControlDiffers,
-            |_, _, e| e.control = true,
-            |t, _, e| (e.control, t.control.replayed) = (true, 1),
-        ),
-        (
-            Rule::OwnUpstreams,
-            |_, _, e| e.own_upstreams = true,
-            |t, _, e| (e.own_upstreams, e.control, t.control.replayed) = (true, true, 1),
-        ),
-        (Rule::Doubt, |_, _, e| doubted(e), |_, _, _| {}),
-        (
             Rule::MoneyUnknown,
             |t, _, _| t.exchanges.money_unknown = 1,
             |t, _, _| t.exchanges.money_unknown = 0,
@@ -83,7 +88,7 @@ fn every_rule_is_reached_and_just_not() {
         (Rule::MappingChanged, |_, _, e| e.mapping_changed = true, |_, _, _| {}),
         (Rule::Sampled, |t, _, _| t.exchanges.sampled = 1, |t, _, _| t.exchanges.sampled = 0),
     ];
-    for (rule, reach, miss) in cases {
+    for (rule, reach, miss) in cases.into_iter().chain(OF_THE_REPLAY) {
         let judged_after = |change: Change| {
             let (mut totals, mut policy) = (totals(), policy());
             let mut evidence = evidence_of(&totals);
