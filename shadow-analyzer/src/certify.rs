@@ -107,7 +107,7 @@ pub async fn certify(
     let id = match subject {
         Subject::Run(id) => id.clone(),
         Subject::Candidate(request) => {
-            shadow_replayer::run(&config.replay, request, progress).await?.id
+            Box::pin(shadow_replayer::run(&config.replay, request, progress)).await?.id
         }
     };
     let database = &config.replay.replay.database;
