@@ -18,6 +18,7 @@ mod progress;
 mod run;
 mod durable;
 mod kill;
+mod kubernetes;
 mod segments;
 mod sent;
 mod state;
