@@ -49,7 +49,14 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Replay a time range against a candidate; prints the RunID.
-    Run(Box<Replay>),
+    Run {
+        /// What is replayed, and how.
+        #[command(flatten)]
+        replay: Box<Replay>,
+        /// Only plan the run; workers join it by `work`.
+        #[arg(long)]
+        plan_only: bool,
+    },
     /// Show where a run stands: its shards, their workers, and what is counted so far.
     Status {
         /// The run.
@@ -154,9 +161,6 @@ pub struct Replay {
     /// How fast; default: [replay.pace].
     #[command(flatten)]
     pub pacing: Pacing,
-    /// Only plan the run; workers join it by `work`.
-    #[arg(long)]
-    pub plan_only: bool,
 }
 
 /// What tells the candidate's differences from those that are not its doing.
@@ -211,15 +215,16 @@ impl Span {
 }
 
 impl Replay {
-    async fn request(self, config: &Config) -> Result<RunRequest, RunError> {
+    /// Returns what is asked for; what it leaves open is as configured.
+    pub async fn request(self, config: &Config) -> Result<RunRequest, RunError> {
         let Range { from, to } = self.span.range(config).await?;
-        let Self { candidate, build, selection, order, noise, pacing, plan_only, .. } = self;
+        let Self { candidate, build, selection, order, noise, pacing, .. } = self;
         let control = noise.control.map(|control| control.to_string());
         let twice = noise.twice;
         let pace = pacing.factor.or(pacing.rate).or(pacing.over);
         let pace = pace.unwrap_or(config.replay.pacing.pace);
         let settings = Settings { selection, order, control, twice, pace, ..Settings::default() };
-        Ok(RunRequest { candidate, build, from, to, settings, plan_only })
+        Ok(RunRequest { candidate, build, from, to, settings, plan_only: false })
     }
 }
 
@@ -242,8 +247,9 @@ pub async fn execute(args: Args) -> anyhow::Result<u8> {
     let print = |progress: &crate::Progress| printer.print(progress);
     let told = Told { config: &config, path: &args.config, printer: &printer };
     match args.command {
-        Command::Run(replay) => {
+        Command::Run { replay, plan_only } => {
             let request = replay.request(&config).await?;
+            let request = RunRequest { plan_only, ..request };
             told.run(crate::run(&config, &request, &print).await).await
         }
         Command::Resume(Join { run, candidate }) | Command::Work(Join { run, candidate }) => {

@@ -16,6 +16,9 @@ use parquet::file::properties::WriterProperties;
 
 use super::JournalError;
 
+/// Rows of a row group, which is held in memory until it is full: an eighth of the usual, so that a long run needs no more than a short one.
+const ROW_GROUP_ROWS: usize = 128 << 10;
+
 /// Digits of the money columns.
 pub(super) const PRECISION: u8 = 38;
 /// Decimals of the money columns.
@@ -77,6 +80,7 @@ impl Table {
         let file = File::create(path).map_err(JournalError::Create)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
             .map_err(JournalError::Write)?;
