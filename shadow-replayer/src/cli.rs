@@ -9,15 +9,17 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
+use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::config::order::Order;
 use crate::filter::Selection;
+use crate::join::stop_on_signal;
 use crate::pace::Pace;
 use crate::plan::Range;
 use crate::progress::Printer;
 use crate::run::{RunId, Settings};
-use crate::{RunError, RunRequest};
+use crate::{RunError, RunRequest, outward};
 
 mod show;
 mod told;
@@ -88,6 +90,8 @@ pub enum Command {
     DeadLetters(DeadLetters),
     /// Compare the kept answers of a run again, for a changed mapping; makes a new journal revision.
     Compare(Named),
+    /// Try, beside the candidate and as its user, what it could reach; answers the workers at [replay.isolation] listen until it is stopped.
+    Probe,
 }
 
 /// A run.
@@ -270,6 +274,23 @@ pub async fn execute(args: Args) -> anyhow::Result<u8> {
             told.next_verdict(&run);
             Ok(0)
         }
+        Command::Probe => probe(&config).await,
+    }
+}
+
+/// Answers workers until a signal ends it.
+async fn probe(config: &Config) -> anyhow::Result<u8> {
+    let what =
+        "a probe needs an address: set [replay.isolation] listen, for example to 127.0.0.1:9190";
+    let listen = config.isolation.listen.ok_or_else(|| RunError::Usage(what.into()))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("[replay.isolation] listen = \"{listen}\" cannot be bound"))?;
+    note(&format!("the probe answers at http://{listen}/"));
+    let stop = stop_on_signal()?;
+    tokio::select! {
+        ended = outward::serve(listener, &config.isolation) => match ended? {},
+        () = stop.cancelled() => Ok(0),
     }
 }
 

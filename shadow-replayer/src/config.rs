@@ -27,6 +27,7 @@ mod carry;
 pub mod probe;
 pub mod state;
 pub mod http;
+pub mod isolation;
 pub mod pace;
 pub mod durable;
 
@@ -35,6 +36,7 @@ pub mod order;
 use candidate::CandidateRules;
 use durable::Durable;
 use http::Http;
+use isolation::Isolation;
 use order::{Ordering, ordering};
 use pace::Pacing;
 use probe::Probe;
@@ -63,6 +65,8 @@ pub struct Config {
     pub replay: Replay,
     /// An amount by which the comparison itself is tried.
     pub probe: Option<Probe>,
+    /// `[replay.isolation]`.
+    pub isolation: Isolation,
     /// `[replay.stub]`.
     pub stub: stub::Stub,
 }
@@ -129,6 +133,7 @@ const KNOWN: &[&str] = &[
     "authentication",
     "state",
     "probe",
+    "isolation",
     "control",
     "control_stub",
     "twice",
@@ -157,6 +162,7 @@ impl Config {
         let mut table = document.section("replay");
         let replay = replay(&mut table);
         let probe = probe::take(&mut table, &upstreams);
+        let isolation = isolation::take(&mut table, &upstreams);
         let structure = noise::structure(&mut table, &mapping);
         let stub = stub::stub(document, &mut table, &mut upstreams);
         let control = noise::control(&mut table, &upstreams, &stub);
@@ -176,6 +182,7 @@ impl Config {
             control,
             replay,
             probe,
+            isolation,
             stub,
         })
     }

@@ -5,7 +5,9 @@
 //! - the processes that hold the listening socket are seen, and each is in that namespace itself;
 //! - the namespace has no device but loopback, beside the tunnels that the kernel puts into every namespace and that no route names.
 //!
-//! So it is in `unshare --net`, and in a container without a network. Whatever cannot be seen proves nothing.
+//! So it is in `unshare --net`, and in a container without a network. Elsewhere a probe on the candidate's side shows it ([`outward`]):
+//! a process that listens as the same user as the candidate, in the same namespace, and that reaches nothing that it tries. Whatever
+//! cannot be seen proves nothing.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::reached;
+use crate::outward::{self, Seen};
 use crate::target::Target;
 
 /// What a worker found about its candidate's isolation.
@@ -45,31 +48,52 @@ impl std::fmt::Display for Isolation {
     }
 }
 
-/// Looks at the candidate's namespace.
-pub(crate) fn examine(target: &Target) -> Isolation {
-    match proof(target) {
+/// Looks at the candidate's namespace; where that shows nothing, asks the probe, if there is one.
+pub(crate) async fn examine(target: &Target, probe: Option<SocketAddr>) -> Isolation {
+    let shown = match (on_loopback(target).and_then(|()| proof(target)), probe) {
+        (Err(_), Some(probe)) => probed(target, probe).await,
+        (shown, _) => shown,
+    };
+    match shown {
         Ok(how) => Isolation::Proven(how),
         Err(why) => Isolation::NotProven(why),
     }
 }
 
-fn proof(target: &Target) -> Result<String, String> {
-    let local = |address: &SocketAddr| reached(address.ip()).is_loopback();
-    if let Some(other) = target.addresses.iter().find(|address| !local(address)) {
-        return Err(format!("the candidate is at {}, not on a loopback address", other.ip()));
+async fn probed(target: &Target, probe: SocketAddr) -> Result<String, String> {
+    on_loopback(target)?;
+    let outward = outward::ask(probe).await?;
+    let sockets = sockets()?;
+    let users = |address| listening(&sockets, address).into_iter().map(|socket| socket.user);
+    let candidate = target.addresses.iter().flat_map(|address| users(*address)).collect();
+    let network = outward::network()?;
+    outward.proof(&Seen { network, candidate, probe: users(probe).collect() })
+}
+
+fn on_loopback(target: &Target) -> Result<(), String> {
+    let local = |address: &&SocketAddr| reached(address.ip()).is_loopback();
+    match target.addresses.iter().find(|address| !local(address)) {
+        Some(other) => {
+            Err(format!("the candidate is at {}, not on a loopback address", other.ip()))
+        }
+        None => Ok(()),
     }
+}
+
+fn proof(target: &Target) -> Result<String, String> {
     let devices = read("/proc/net/dev")?;
     // Absent where the machine has no IPv6.
     let routes = [read("/proc/net/route")?, read("/proc/net/ipv6_route").unwrap_or_default()];
     if let Some(device) = way_out(&devices, &routes) {
         return Err(format!(
-            "its network namespace has the device {device}; run candidate and replayer together under `unshare --net`, or in a container without a network"
+            "its network namespace has the device {device}; run candidate and replayer together under `unshare --net` or in a container without a network, or hold the candidate's user to loopback and set [replay.isolation] listen for a probe"
         ));
     }
-    let sockets = [read("/proc/net/tcp")?, read("/proc/net/tcp6").unwrap_or_default()];
+    let sockets = sockets()?;
     let own = namespace(Path::new("/proc/self"))?;
     for address in &target.addresses {
-        let inodes = listening(&sockets, *address);
+        let listening = listening(&sockets, *address);
+        let inodes: BTreeSet<u64> = listening.iter().map(|socket| socket.inode).collect();
         let owners = owners(&inodes)?;
         // Each of an origin's addresses need not be listened at.
         if inodes.is_empty() {
@@ -122,17 +146,34 @@ fn way_out<'d>(devices: &'d str, routes: &[String]) -> Option<&'d str> {
 
 /// Returns whether something listens at an address of this namespace; none where that cannot be seen.
 pub(crate) fn is_listened_at(address: SocketAddr) -> Option<bool> {
-    let sockets = [read("/proc/net/tcp").ok()?, read("/proc/net/tcp6").unwrap_or_default()];
-    Some(!listening(&sockets, address).is_empty())
+    Some(!listening(&sockets().ok()?, address).is_empty())
 }
 
-/// Returns the inodes of the sockets that listen where a connection to the address arrives.
-fn listening(tables: &[String], address: SocketAddr) -> BTreeSet<u64> {
-    let mut inodes = BTreeSet::new();
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Socket {
+    inode: u64,
+    /// The effective user who made it.
+    user: u32,
+}
+
+/// Returns the kernel's tables of this namespace's sockets.
+fn sockets() -> Result<[String; 2], String> {
+    // The second is absent where the machine has no IPv6.
+    Ok([read("/proc/net/tcp")?, read("/proc/net/tcp6").unwrap_or_default()])
+}
+
+/// Returns the sockets that listen where a connection to the address arrives.
+fn listening(tables: &[String], address: SocketAddr) -> Vec<Socket> {
+    let mut sockets = Vec::new();
     for line in tables.iter().flat_map(|table| table.lines()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [_, local, _, "0A", ..] = words[..] else { continue };
-        let (Some((ip, port)), Some(inode)) = (local.split_once(':'), words.get(9)) else {
+        let (Some((ip, port)), Some(user), Some(inode)) = (
+            local.split_once(':'),
+            words.get(7).and_then(|user| user.parse().ok()),
+            words.get(9).and_then(|inode| inode.parse().ok()),
+        ) else {
             continue;
         };
         let same_port = u16::from_str_radix(port, 16) == Ok(address.port());
@@ -140,10 +181,10 @@ fn listening(tables: &[String], address: SocketAddr) -> BTreeSet<u64> {
         let everywhere = ip.bytes().all(|byte| byte == b'0');
         let there = everywhere || ip == hexadecimal(reached(address.ip())) || ip.len() == 32;
         if same_port && there {
-            inodes.extend(inode.parse::<u64>());
+            sockets.push(Socket { inode, user });
         }
     }
-    inodes
+    sockets
 }
 
 /// Returns an IPv4 address as the kernel's table has it; what is IPv6 there is compared by its port alone.
@@ -192,13 +233,15 @@ mod tests {
 
     #[test]
     fn a_listener_is_found_by_its_address_and_port() {
-        let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 71 1 x\n   1: 0100007F:1F90 0100007F:9A70 01 0:0 0:0 0 0 0 72 1 x\n   2: 00000000:1F91 00000000:0000 0A 0:0 0:0 0 0 0 73 1 x\n   3: 0200007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 74 1 x\n".to_owned();
+        let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 1001 0 71 1 x\n   1: 0100007F:1F90 0100007F:9A70 01 0:0 0:0 0 0 0 72 1 x\n   2: 00000000:1F91 00000000:0000 0A 0:0 0:0 0 0 0 73 1 x\n   3: 0200007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 74 1 x\n".to_owned();
         let six = "   0: 00000000000000000000000001000000:1F92 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 75 1 x\n".to_owned();
         let tables = [table, six];
         let found = |address: &str| {
-            listening(&tables, address.parse().unwrap()).into_iter().collect::<Vec<_>>()
+            let sockets = listening(&tables, address.parse().unwrap());
+            sockets.iter().map(|socket| socket.inode).collect::<Vec<_>>()
         };
-        assert_eq!(found("127.0.0.1:8080"), [71]);
+        let socket = Socket { inode: 71, user: 1_001 };
+        assert_eq!(listening(&tables, "127.0.0.1:8080".parse().unwrap()), [socket]);
         assert_eq!(found("0.0.0.0:8080"), [71]);
         assert_eq!(found("127.0.0.1:8081"), [73]);
         assert_eq!(found("[::1]:8082"), [75]);

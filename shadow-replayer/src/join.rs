@@ -162,7 +162,7 @@ impl Part<'_> {
 }
 
 /// Returns what SIGTERM or SIGINT cancels. A second one ends the process at once: its lease runs out by itself.
-fn stop_on_signal() -> io::Result<CancellationToken> {
+pub(crate) fn stop_on_signal() -> io::Result<CancellationToken> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let asked = stop.clone();

@@ -34,6 +34,7 @@ pub mod redaction;
 mod frozen;
 mod plain;
 pub mod isolation;
+mod outward;
 mod raised;
 mod trial;
 mod reset;

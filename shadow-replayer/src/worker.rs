@@ -120,7 +120,8 @@ impl Worker<'_> {
             doubts = trial.doubts() => doubts,
             why = driver.given_up.why() => return Err(RunError::GivenUp(why)),
         };
-        tried.isolation.insert(isolation::examine(driver.candidate.target()));
+        let probe = self.config.isolation.listen;
+        tried.isolation.insert(isolation::examine(driver.candidate.target(), probe).await);
         Ok(tried)
     }
 
