@@ -122,7 +122,7 @@ impl Outward {
             match outcome {
                 Outcome::Refused if !loopback => {
                     return Err(format!(
-                        "user {} was refused by {address}, and so reached it; a rule must drop and not reject",
+                        "user {} was refused by {address}, and so reached it; a rule must drop, or reject with admin-prohibited",
                         self.uid
                     ));
                 }
