@@ -10,6 +10,11 @@ use crate::run::{Run, Settings, Tally};
 use crate::shard::{Shard, State};
 use crate::store::Listed;
 
+/// Makes a sentence that may quote a recording safe for a terminal.
+pub(super) fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// What `status` tells.
 #[derive(Debug, Serialize)]
 pub(super) struct Status<'a> {
@@ -108,7 +113,13 @@ impl<'a> Status<'a> {
             text.push_str(&table(&columns, &rows));
         }
         for gap in self.gaps.iter().chain(&counted.losses) {
-            let _ = writeln!(text, "not covered: {}", plain(gap));
+            let _ = writeln!(text, "not covered: {}", line(gap));
+        }
+        for proposal in counted.misses.proposals() {
+            let _ = writeln!(text, "{}", line(&proposal));
+        }
+        for doubt in &counted.doubts {
+            let _ = writeln!(text, "in doubt: {}", line(doubt));
         }
         text
     }

@@ -43,9 +43,9 @@ impl Told<'_> {
         for gap in run.evidence.gaps.iter().chain(&tally.losses) {
             note(&format!("not covered: {gap}"));
         }
-        tally.misses.proposals().iter().for_each(|proposal| note(proposal));
+        tally.misses.proposals().iter().for_each(|proposal| note(&show::line(proposal)));
         for doubt in &tally.doubts {
-            note(&format!("in doubt: {doubt}"));
+            note(&show::line(&format!("in doubt: {doubt}")));
         }
         note(&Isolation::of_run(&tally.isolation).to_string());
         self.next(&run);

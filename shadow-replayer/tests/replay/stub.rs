@@ -120,6 +120,8 @@ async fn what_was_not_made_as_recorded_is_in_the_journal_to_the_path() {
     let said = world.replay(&candidate.url(), &[]).await;
     said.expect(0, "2 unverified");
     said.expect(0, "upstream fx: `$.id` alone differed in 1 of 2 misses ($.id is 2, recorded 1): declare `volatile = [\"$.id\"]`");
+    let status = world.replayer(&["status", "--run", &said.run()]).await;
+    status.expect(0, "declare `volatile = [\"$.id\"]`");
     let rows = world.rows("upstream", &said.run());
     let row = |exchange_id: u32, kind: &str| {
         let id = exchange(exchange_id).id.0;
