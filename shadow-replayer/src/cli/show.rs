@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde::Serialize;
-use shadow_recorder::table::{Align, plain, table};
+use shadow_recorder::table::{Align, table};
 
 use crate::dead_letters::Pile;
 use crate::run::{Run, Settings, Tally};
