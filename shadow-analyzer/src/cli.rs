@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
+use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
-use shadow_replayer::RunError;
-use shadow_replayer::cli::{INTERNAL, Replay, USAGE};
+use shadow_replayer::cli::{INTERNAL, USAGE};
 use shadow_replayer::plan::Range;
 use shadow_replayer::progress::Printer;
-use shadow_replayer::run::RunId;
+use shadow_replayer::run::{RunId, Settings};
+use shadow_replayer::{RunError, RunRequest};
 
 use crate::certify::{CertifyError, Subject, certify};
 use crate::config::{Config, take_if_present};
@@ -45,7 +46,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Judge a run; or replay a time range against a candidate first, as the gate of a pipeline.
-    Certify(Box<Certify>),
+    Certify(Certify),
     /// Show what the ledger mapping reads from recorded traffic, without a candidate.
     Map {
         /// The first instant of the range, for example 2026-11-20T07:00:00Z.
@@ -60,19 +61,30 @@ pub enum Command {
 /// A run, or a candidate with a time range.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    override_usage = "shadow-analyzer certify --run <RUNID>\n       shadow-analyzer certify --candidate <URL> --build <ID> <--from <TIME> --to <TIME>|--latest <DURATION>> [OPTIONS]"
+    override_usage = "shadow-analyzer certify --run <RUNID>\n       shadow-analyzer certify --candidate <URL> --build <ID> --from <TIME> --to <TIME>"
 )]
 pub struct Certify {
     /// A finished run, as printed by `shadow-replayer run`.
-    #[arg(
-        long,
-        value_name = "RUNID",
-        conflicts_with_all = ["Replay", "Span", "Selection", "Noise", "Pacing"]
-    )]
+    #[arg(long, value_name = "RUNID", conflicts_with_all = ["candidate", "build", "from", "to"])]
     pub run: Option<RunId>,
-    /// What is replayed, as by `shadow-replayer run`.
-    #[command(flatten)]
-    pub replay: Option<Replay>,
+    /// Where the candidate listens: http://HOST:PORT.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse, required_unless_present = "run")]
+    pub candidate: Option<Origin>,
+    /// The candidate's build, as the pipeline names it.
+    #[arg(long, value_name = "ID", required_unless_present = "run")]
+    pub build: Option<String>,
+    /// The first instant of the range, for example 2026-11-20T07:00:00Z.
+    #[arg(long, value_name = "TIME", required_unless_present = "run")]
+    pub from: Option<Timestamp>,
+    /// The instant after the range.
+    #[arg(long, value_name = "TIME", required_unless_present = "run")]
+    pub to: Option<Timestamp>,
+    /// Where production's own build listens, to be replayed beside the candidate.
+    #[arg(long, value_name = "URL", value_parser = Origin::parse, conflicts_with = "run")]
+    pub control: Option<Origin>,
+    /// Send each exchange to the candidate twice, to find what differs by itself.
+    #[arg(long, conflicts_with = "run")]
+    pub twice: bool,
 }
 
 /// A request that cannot be used.
@@ -81,13 +93,18 @@ pub struct Certify {
 struct Usage(String);
 
 impl Certify {
-    async fn subject(self, config: &Config) -> anyhow::Result<Subject> {
-        match (self.run, self.replay) {
-            (Some(run), _) => Ok(Subject::Run(run)),
-            (None, Some(replay)) => {
-                Ok(Subject::Candidate(Box::new(replay.request(&config.replay).await?)))
+    fn subject(self) -> Result<Subject, Usage> {
+        match (self.run, self.candidate, self.build, self.from, self.to) {
+            (Some(run), ..) => Ok(Subject::Run(run)),
+            (None, Some(candidate), Some(build), Some(from), Some(to)) => {
+                let Range { from, to } = range(from, to)?;
+                let control = self.control.map(|control| control.to_string());
+                let settings = Settings { control, twice: self.twice, ..Settings::default() };
+                let plan_only = false;
+                let request = RunRequest { candidate, build, from, to, settings, plan_only };
+                Ok(Subject::Candidate(Box::new(request)))
             }
-            (None, None) => Err(Usage("give --run, or --candidate and --build".into()).into()),
+            _ => Err(Usage("give --run, or --candidate with --build, --from and --to".into())),
         }
     }
 }
@@ -119,7 +136,7 @@ async fn execute(args: Args) -> anyhow::Result<u8> {
     let text = config::read(&args.config)?;
     let document = Document::parse(&args.config, &text, config::process_environment)?;
     match args.command {
-        Command::Certify(certify) => judge(document, *certify).await,
+        Command::Certify(certify) => judge(document, certify).await,
         Command::Map { from, to } => show_mapping(document, &args.config, range(from, to)?).await,
     }
 }
@@ -131,7 +148,7 @@ async fn judge(document: Document<'_>, arguments: Certify) -> anyhow::Result<u8>
     document.finish()?;
     let config = config.context(INCOMPLETE)?;
     let printer = Printer::default();
-    let subject = arguments.subject(&config).await?;
+    let subject = arguments.subject()?;
     let certified = certify(&config, &subject, &|progress| printer.print(progress)).await;
     printer.end();
     let certified = certified?;
@@ -186,14 +203,13 @@ mod tests {
     fn a_run_or_a_candidate_with_a_range_is_certified() {
         let run = "certify --run 0197a1b2-0000-7000-8000-000000000001";
         let candidate = "certify --candidate http://c:1 --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z";
-        let latest = "certify --candidate http://c:1 --build b --latest 24h --rate 500 --twice";
-        for (arguments, is_run) in [(run, true), (candidate, false), (latest, false)] {
+        for arguments in [run, candidate] {
             let Ok(Args { command: Command::Certify(certify), .. }) =
                 parse(&format!("shadow-analyzer {arguments}"))
             else {
                 panic!("{arguments}")
             };
-            assert_eq!((certify.run.is_some(), certify.replay.is_some()), (is_run, !is_run));
+            assert!(certify.subject().is_ok());
         }
         for wrong in [
             "certify",
@@ -202,8 +218,6 @@ mod tests {
             "certify --candidate https://c --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z",
             "certify --candidate http://c:1 --build b --from yesterday --to 2026-11-20T08:00:00Z",
             &format!("{run} --build b"),
-            &format!("{run} --twice"),
-            &format!("{run} --rate 500"),
             "map --from 2026-11-20T07:00:00Z",
         ] {
             assert!(parse(&format!("shadow-analyzer {wrong}")).is_err(), "{wrong}");
