@@ -217,6 +217,8 @@ async fn a_production_answer_that_is_no_json_is_inconclusive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_candidate_that_answers_no_json_is_refused() {
     let scene = Scene::new();
+    // It calls no upstream, which would be the first thing to be said of it.
+    scene.edit("in_flight = 8", "in_flight = 8\nupstreams = \"own\"");
     let range = scene.record(12).await;
     let candidate =
         tokio::spawn(serve(scene.addresses["candidate"], async |_| (200, "<html>".to_owned())));

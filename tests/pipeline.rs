@@ -51,9 +51,28 @@ async fn a_run_is_replayed_first_and_certified_later() {
     assert_eq!(scene.stored("report.html").len(), 1);
     assert_eq!(
         scene.stored(".parquet").len(),
-        3,
-        "one shard, three tables, and no attempt left behind"
+        5,
+        "one shard, five tables, and no attempt left behind"
     );
+}
+
+#[tokio::test]
+async fn the_latest_hour_is_certified_in_one_step_at_a_pace() {
+    let scene = Scene::new();
+    scene.record(20).await;
+    let _candidate = scene.service("candidate", "2.0.0");
+    let url = format!("http://{}", scene.addresses["candidate"]);
+    let certify = ["certify", "--candidate", &url, "--build", "2.0.0", "--latest", "1h"];
+    let began = std::time::Instant::now();
+    scene
+        .run("shadow-analyzer", &[&certify[..], &["--rate", "20"]].concat())
+        .expect(0, "CERTIFIED");
+    assert!(began.elapsed() > std::time::Duration::from_millis(900), "20 at 20 a second");
+    assert_eq!(scene.verdict("2.0.0").exchanges.matched, 20);
+
+    let eats = [&certify[..], &["--line-of-business", "Eats"]].concat();
+    scene.run("shadow-analyzer", &eats).expect(2, "INCONCLUSIVE");
+    assert!(scene.verdict("2.0.0").exchanges.filtered > 0);
 }
 
 #[tokio::test]

@@ -10,11 +10,12 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
-use shadow_replayer::cli::{INTERNAL, USAGE};
+use shadow_replayer::RunError;
+use shadow_replayer::cli::{Asked, INTERNAL, USAGE};
+use shadow_replayer::config as replayer;
 use shadow_replayer::plan::Range;
 use shadow_replayer::progress::Printer;
-use shadow_replayer::run::{RunId, Settings};
-use shadow_replayer::{RunError, RunRequest};
+use shadow_replayer::run::RunId;
 
 use crate::certify::{CertifyError, Subject, certify};
 use crate::config::{Config, take_if_present};
@@ -46,7 +47,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Judge a run; or replay a time range against a candidate first, as the gate of a pipeline.
-    Certify(Certify),
+    Certify(Box<Certify>),
     /// Show what the ledger mapping reads from recorded traffic, without a candidate.
     Map {
         /// The first instant of the range, for example 2026-11-20T07:00:00Z.
@@ -61,11 +62,11 @@ pub enum Command {
 /// A run, or a candidate with a time range.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    override_usage = "shadow-analyzer certify --run <RUNID>\n       shadow-analyzer certify --candidate <URL> --build <ID> --from <TIME> --to <TIME>"
+    override_usage = "shadow-analyzer certify --run <RUNID>\n       shadow-analyzer certify --candidate <URL> --build <ID> --from <TIME> --to <TIME>\n       shadow-analyzer certify --candidate <URL> --build <ID> --latest <DURATION>"
 )]
 pub struct Certify {
     /// A finished run, as printed by `shadow-replayer run`.
-    #[arg(long, value_name = "RUNID", conflicts_with_all = ["candidate", "build", "from", "to"])]
+    #[arg(long, value_name = "RUNID", conflicts_with_all = REPLAY)]
     pub run: Option<RunId>,
     /// Where the candidate listens: http://HOST:PORT.
     #[arg(long, value_name = "URL", value_parser = Origin::parse, required_unless_present = "run")]
@@ -73,19 +74,13 @@ pub struct Certify {
     /// The candidate's build, as the pipeline names it.
     #[arg(long, value_name = "ID", required_unless_present = "run")]
     pub build: Option<String>,
-    /// The first instant of the range, for example 2026-11-20T07:00:00Z.
-    #[arg(long, value_name = "TIME", required_unless_present = "run")]
-    pub from: Option<Timestamp>,
-    /// The instant after the range.
-    #[arg(long, value_name = "TIME", required_unless_present = "run")]
-    pub to: Option<Timestamp>,
-    /// Where production's own build listens, to be replayed beside the candidate.
-    #[arg(long, value_name = "URL", value_parser = Origin::parse, conflicts_with = "run")]
-    pub control: Option<Origin>,
-    /// Send each exchange to the candidate twice, to find what differs by itself.
-    #[arg(long, conflicts_with = "run")]
-    pub twice: bool,
+    /// What is replayed, and how.
+    #[command(flatten)]
+    pub asked: Asked,
 }
+
+/// What a run that is over cannot be asked any more; the capitals name groups of arguments.
+const REPLAY: [&str; 7] = ["candidate", "build", "Span", "Selection", "order", "Noise", "Pacing"];
 
 /// A request that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,18 +88,14 @@ pub struct Certify {
 struct Usage(String);
 
 impl Certify {
-    fn subject(self) -> Result<Subject, Usage> {
-        match (self.run, self.candidate, self.build, self.from, self.to) {
+    async fn subject(self, config: &replayer::Config) -> anyhow::Result<Subject> {
+        match (self.run, self.candidate, self.build) {
             (Some(run), ..) => Ok(Subject::Run(run)),
-            (None, Some(candidate), Some(build), Some(from), Some(to)) => {
-                let Range { from, to } = range(from, to)?;
-                let control = self.control.map(|control| control.to_string());
-                let settings = Settings { control, twice: self.twice, ..Settings::default() };
-                let plan_only = false;
-                let request = RunRequest { candidate, build, from, to, settings, plan_only };
+            (None, Some(candidate), Some(build)) => {
+                let request = self.asked.request(config, candidate, build).await?;
                 Ok(Subject::Candidate(Box::new(request)))
             }
-            _ => Err(Usage("give --run, or --candidate with --build, --from and --to".into())),
+            _ => Err(Usage("give --run, or --candidate with --build and a range".into()).into()),
         }
     }
 }
@@ -136,7 +127,7 @@ async fn execute(args: Args) -> anyhow::Result<u8> {
     let text = config::read(&args.config)?;
     let document = Document::parse(&args.config, &text, config::process_environment)?;
     match args.command {
-        Command::Certify(certify) => judge(document, certify).await,
+        Command::Certify(certify) => judge(document, *certify).await,
         Command::Map { from, to } => show_mapping(document, &args.config, range(from, to)?).await,
     }
 }
@@ -148,7 +139,7 @@ async fn judge(document: Document<'_>, arguments: Certify) -> anyhow::Result<u8>
     document.finish()?;
     let config = config.context(INCOMPLETE)?;
     let printer = Printer::default();
-    let subject = arguments.subject()?;
+    let subject = arguments.subject(&config.replay).await?;
     let certified = certify(&config, &subject, &|progress| printer.print(progress)).await;
     printer.end();
     let certified = certified?;
@@ -158,7 +149,7 @@ async fn judge(document: Document<'_>, arguments: Certify) -> anyhow::Result<u8>
 }
 
 async fn show_mapping(document: Document<'_>, file: &Path, range: Range) -> anyhow::Result<u8> {
-    let config = shadow_replayer::config::Config::take(&document);
+    let config = replayer::Config::take(&document);
     let policy = take_if_present(&document);
     document.finish()?;
     let config = config.context(INCOMPLETE)?;
@@ -203,13 +194,9 @@ mod tests {
     fn a_run_or_a_candidate_with_a_range_is_certified() {
         let run = "certify --run 0197a1b2-0000-7000-8000-000000000001";
         let candidate = "certify --candidate http://c:1 --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z";
-        for arguments in [run, candidate] {
-            let Ok(Args { command: Command::Certify(certify), .. }) =
-                parse(&format!("shadow-analyzer {arguments}"))
-            else {
-                panic!("{arguments}")
-            };
-            assert!(certify.subject().is_ok());
+        let latest = "certify --candidate http://c:1 --build b --latest 24h --sample 0.1 --rate 500 --route POST./bookings --twice";
+        for arguments in [run, candidate, latest] {
+            assert!(parse(&format!("shadow-analyzer {arguments}")).is_ok(), "{arguments}");
         }
         for wrong in [
             "certify",
@@ -217,7 +204,14 @@ mod tests {
             "certify --candidate http://c:1",
             "certify --candidate https://c --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z",
             "certify --candidate http://c:1 --build b --from yesterday --to 2026-11-20T08:00:00Z",
+            "certify --candidate http://c:1 --build b --from 2026-11-20T07:00:00Z",
+            "certify --candidate http://c:1 --build b --latest 24h --rate 500 --over 5h",
             &format!("{run} --build b"),
+            &format!("{run} --latest 24h"),
+            &format!("{run} --sample 0.1"),
+            &format!("{run} --order key"),
+            &format!("{run} --twice"),
+            &format!("{run} --rate 500"),
             "map --from 2026-11-20T07:00:00Z",
         ] {
             assert!(parse(&format!("shadow-analyzer {wrong}")).is_err(), "{wrong}");

@@ -38,7 +38,7 @@ impl Asking {
     ) -> Result<Self, StubError> {
         let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();
         let patience = config.replay.pacing.backoff_max;
-        let pacer = Arc::new(Pacer::new(run.settings.pace, exchanges, patience));
+        let pacer = Arc::new(Pacer::new(run.settings.pace(), exchanges, patience));
         let control = match control {
             Some(target) => {
                 let config = config.control.as_candidate(config);

@@ -26,7 +26,6 @@ use crate::config::order::Order;
 use crate::filter::Filter;
 use crate::lane::{Asked, Done, Lane};
 use crate::output::Output;
-use crate::plan::Range;
 use crate::redaction::Redactors;
 use crate::run::{FrozenSegment, Run, Tally};
 use crate::seen::Seen;
@@ -126,7 +125,7 @@ impl Attempt<'_> {
             source,
             window,
         });
-        let in_flight = self.config.replay.in_flight(self.run.settings.pace);
+        let in_flight = self.config.replay.in_flight(self.run.settings.pace());
         (0..in_flight).map(|_| Arc::clone(&lane).work()).collect()
     }
 
@@ -173,7 +172,7 @@ impl Attempt<'_> {
         seen: Arc<Mutex<Seen>>,
         batches: mpsc::Sender<Batch>,
     ) -> JoinHandle<Vec<String>> {
-        let range = Range { from: self.run.from, to: self.run.to };
+        let range = self.run.range();
         let (redactors, sinks) = (self.config.redactors.clone(), self.config.mapping.sinks.clone());
         let frozen = frozen.clone();
         tokio::task::spawn_blocking(move || {

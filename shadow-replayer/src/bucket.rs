@@ -29,7 +29,6 @@ mod merge;
 mod spill;
 
 use crate::config::Config;
-use crate::plan::Range;
 use crate::run::{FrozenSegment, Run, RunId};
 use crate::{Progress, RunError, frozen};
 use merge::Merge;
@@ -104,7 +103,7 @@ pub(crate) async fn build(
     count: usize,
     progress: &dyn Fn(&Progress),
 ) -> Result<Built, RunError> {
-    let (segments, range) = (&run.evidence.segments, Range { from: run.from, to: run.to });
+    let (segments, range) = (&run.evidence.segments, run.range());
     let sinks = config.mapping.sinks.clone();
     let (sender, mut read) = mpsc::channel::<(FrozenSegment, Vec<u8>)>(1);
     let taking = spawn_blocking(move || {

@@ -141,7 +141,7 @@ pub struct DeadLetters {
     build: Option<String>,
 }
 
-/// A candidate and a time range.
+/// A candidate, and what of production it is to serve.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Replay {
     /// Where the candidate listens: http://HOST:PORT.
@@ -150,6 +150,14 @@ pub struct Replay {
     /// The candidate's build, as the pipeline names it.
     #[arg(long, value_name = "ID")]
     pub build: String,
+    /// What it is to serve, and how.
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
+/// What is replayed, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Asked {
     /// The time range.
     #[command(flatten)]
     pub span: Span,
@@ -197,7 +205,7 @@ pub struct Pacing {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Span {
     /// The first instant of the range, for example 2026-11-20T07:00:00Z.
-    #[arg(long, value_name = "TIME", requires = "to", required_unless_present = "latest")]
+    #[arg(long, value_name = "TIME", requires = "to")]
     pub from: Option<Timestamp>,
     /// The instant after the range.
     #[arg(long, value_name = "TIME", requires = "from")]
@@ -218,15 +226,19 @@ impl Span {
     }
 }
 
-impl Replay {
-    /// Returns what is asked for; what it leaves open is as configured.
-    pub async fn request(self, config: &Config) -> Result<RunRequest, RunError> {
-        let Range { from, to } = self.span.range(config).await?;
-        let Self { candidate, build, selection, order, noise, pacing, .. } = self;
+impl Asked {
+    /// Returns what is asked of a candidate.
+    pub async fn request(
+        self,
+        config: &Config,
+        candidate: Origin,
+        build: String,
+    ) -> Result<RunRequest, RunError> {
+        let Self { span, selection, order, noise, pacing } = self;
+        let Range { from, to } = span.range(config).await?;
         let control = noise.control.map(|control| control.to_string());
         let twice = noise.twice;
         let pace = pacing.factor.or(pacing.rate).or(pacing.over);
-        let pace = pace.unwrap_or(config.replay.pacing.pace);
         let settings = Settings { selection, order, control, twice, pace, ..Settings::default() };
         Ok(RunRequest { candidate, build, from, to, settings, plan_only: false })
     }
@@ -252,7 +264,8 @@ pub async fn execute(args: Args) -> anyhow::Result<u8> {
     let told = Told { config: &config, path: &args.config, printer: &printer };
     match args.command {
         Command::Run { replay, plan_only } => {
-            let request = replay.request(&config).await?;
+            let Replay { candidate, build, asked } = *replay;
+            let request = asked.request(&config, candidate, build).await?;
             let request = RunRequest { plan_only, ..request };
             told.run(crate::run(&config, &request, &print).await).await
         }

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::asking::Asking;
 use crate::attempt::Answers;
 use crate::config::Config;
-use crate::plan::{Found, Range};
-use crate::run::{Event, Run, RunId, State, Tally};
+use crate::plan::Found;
+use crate::run::{Event, Run, RunId, State};
 use crate::store::{RunStore, without_credentials};
 use crate::target::Target;
 use crate::worker::{Ended, Worker};
 use crate::{
-    Progress, RunError, ambient, bucket, empty_range, find, production, reachable, redaction,
+    Progress, RunError, ambient, bucket, empty_range, find, production, reachable, redaction, shard,
 };
 
 /// Joins a run that is planned or being replayed, and works until no shard is left. The candidate is the run's own, or this worker's.
@@ -52,7 +52,7 @@ pub async fn join(
         })
     };
     let candidate = candidate.cloned().map_or_else(own, Ok)?;
-    let range = Range { from: run.from, to: run.to };
+    let range = run.range();
     let found = find(config, range, clock::now()).await?;
     let target = production::checked(config, "--candidate", &candidate, &found).await?;
     let control = production::checked_control(config, &run.settings, &found).await?;
@@ -113,7 +113,7 @@ impl Part<'_> {
         let Self { config, runs, progress, .. } = *self;
         let replay = &config.replay;
         let stop = stop_on_signal().map_err(RunError::Signal)?;
-        let range = Range { from: run.from, to: run.to };
+        let range = run.range();
         let ambient = ambient::read(config, &run.evidence, range).await?;
         let asking = Asking::start(config, &run, target.clone(), control.clone(), ambient).await?;
         progress(&Progress::Listening(asking.places()));
@@ -149,11 +149,8 @@ impl Part<'_> {
 
     /// Ends a run whose shards are all finished. Every worker does so; the first one's word counts, and it is the same.
     async fn conclude(&self, run: &mut Run) -> Result<(), RunError> {
-        let mut tally = Tally::default();
-        for shard in self.runs.shards(&run.id, 1).await? {
-            shard.tally.iter().for_each(|counted| tally.add(counted));
-        }
-        let range = Range { from: run.from, to: run.to };
+        let tally = shard::counted(&self.runs.shards(&run.id, 1).await?);
+        let range = run.range();
         let empty = tally.recorded == 0 && tally.losses.is_empty();
         let failure = empty.then(|| empty_range(self.found, self.config, range));
         let event = if empty { Event::Fail } else { Event::Finish };

@@ -288,6 +288,7 @@ async fn planned(
     let deadline =
         ends_by.saturating_add(signed(config.replay.watermark_wait)).unwrap_or(Timestamp::MAX);
     let order = request.settings.order.unwrap_or(config.replay.ordering.order);
+    let pace = request.settings.pace.unwrap_or(config.replay.pacing.pace);
     loop {
         let now = clock::now();
         let found = find(config, range, now).await?;
@@ -308,6 +309,7 @@ async fn planned(
                 evidence,
                 settings: Settings {
                     order: Some(order),
+                    pace: Some(pace),
                     own_upstreams: config.stub.own_upstreams,
                     ..config.control.asked(&request.settings)
                 },

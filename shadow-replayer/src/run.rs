@@ -25,6 +25,7 @@ use crate::isolation::Isolation;
 use crate::journal::Outcome;
 use crate::misses::Misses;
 use crate::pace::Pace;
+use crate::plan::Range;
 
 /// Names a run and everything derived from it: a `UUIDv7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -165,6 +166,13 @@ pub struct Run {
     pub settings: Settings,
 }
 
+impl Run {
+    /// Returns its time range.
+    pub fn range(&self) -> Range {
+        Range { from: self.from, to: self.to }
+    }
+}
+
 /// What was asked of a run beside its range and candidate. It is kept with the run and binds every worker of it, whatever their own
 /// configuration says. A document that names what this version does not know is refused: it would replay something else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -182,8 +190,15 @@ pub struct Settings {
     pub control: Option<String>,
     /// Whether each exchange is sent to the candidate twice.
     pub twice: bool,
-    /// How fast exchanges are sent.
-    pub pace: Pace,
+    /// How fast exchanges are sent; when a run is planned the configured pace takes the place of none.
+    pub pace: Option<Pace>,
+}
+
+impl Settings {
+    /// Returns how fast exchanges are sent.
+    pub fn pace(&self) -> Pace {
+        self.pace.unwrap_or_default()
+    }
 }
 
 /// What the plan froze and found in the range.

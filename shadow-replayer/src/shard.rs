@@ -60,6 +60,13 @@ pub struct WonFile {
     pub sha256: String,
 }
 
+/// Returns the sum of what shards have counted so far.
+pub fn counted(shards: &[Shard]) -> Tally {
+    let mut sum = Tally::default();
+    shards.iter().filter_map(|shard| shard.tally.as_ref()).for_each(|tally| sum.add(tally));
+    sum
+}
+
 /// One shard of a revision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shard {

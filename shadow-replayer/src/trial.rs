@@ -23,7 +23,6 @@ use crate::config::probe::Probe;
 use crate::config::state::State;
 use crate::drive::Driver;
 use crate::filter::Filter;
-use crate::plan::Range;
 use crate::run::Run;
 use crate::{compare, frozen, pairing, raised};
 
@@ -131,7 +130,7 @@ impl Trial<'_> {
     /// Returns the first exchanges of the run that are replayed and wanted, in recorded order. What cannot be read is reported where it
     /// is replayed.
     async fn first(&self, count: usize, wanted: impl Fn(&Exchange) -> bool) -> Vec<Recorded> {
-        let range = Range { from: self.run.from, to: self.run.to };
+        let range = self.run.range();
         let (mut first, mut looked_at) = (Vec::new(), 0);
         for segment in &self.run.evidence.segments {
             let Ok(bytes) = frozen::fetch(self.config, segment).await else { continue };

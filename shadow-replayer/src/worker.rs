@@ -22,7 +22,7 @@ use crate::journal::{self, TABLES};
 use crate::lease::Watch;
 use crate::output::ANSWERS;
 use crate::run::{self, Run, Tally};
-use crate::shard::{Event, Shard, State, WonFile};
+use crate::shard::{self, Event, Shard, State, WonFile};
 use crate::store::RunStore;
 use crate::trial::Trial;
 use crate::{Progress, RunError, answer, isolation};
@@ -64,10 +64,8 @@ impl Worker<'_> {
     pub(crate) async fn work(&self) -> Result<Ended, RunError> {
         let (id, revision) = (&self.run.id, self.revision);
         let (began, mut watch) = (Instant::now(), Watch::new(self.lease()));
-        let (mut total, tried) = (Tally::default(), OnceCell::new());
-        for shard in self.runs.shards(id, revision).await? {
-            shard.tally.iter().for_each(|tally| total.add(tally));
-        }
+        let (mut total, tried) =
+            (shard::counted(&self.runs.shards(id, revision).await?), OnceCell::new());
         loop {
             if let Some(ended) = self.ended().await? {
                 return Ok(ended);

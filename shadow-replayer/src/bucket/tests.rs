@@ -6,6 +6,7 @@ use shadow_recorder::segment;
 
 use super::*;
 use crate::compare::tests::recorded;
+use crate::plan::Range;
 
 fn exchange(n: u32, key: Option<&str>, at_ms: i64) -> Exchange {
     let recorded = recorded(200, "{}");

@@ -7,7 +7,7 @@ use shadow_recorder::table::{Align, table};
 
 use crate::dead_letters::Pile;
 use crate::run::{Run, Settings, Tally};
-use crate::shard::{Shard, State};
+use crate::shard::{self, Shard, State};
 use crate::store::Listed;
 
 /// Makes a sentence that may quote a recording safe for a terminal.
@@ -61,8 +61,7 @@ impl<'a> Status<'a> {
             epoch: shard.epoch,
             heartbeat: shard.heartbeat,
         });
-        let mut counted = Tally::default();
-        shards.iter().filter_map(|shard| shard.tally.as_ref()).for_each(|tally| counted.add(tally));
+        let counted = shard::counted(shards);
         Self {
             run_id: run.id.as_str(),
             service: &run.service,

@@ -8,9 +8,9 @@ use crate::config::Config;
 use crate::isolation::Isolation;
 use crate::join::known;
 use crate::progress::Printer;
-use crate::run::{Run, RunId, State, Tally};
+use crate::run::{Run, RunId, State};
 use crate::store::RunStore;
-use crate::{RunError, RunRequest, dead_letters};
+use crate::{RunError, RunRequest, dead_letters, shard};
 
 /// Tells results: what a program reads on standard output, the rest on standard error.
 pub(super) struct Told<'a> {
@@ -26,8 +26,7 @@ impl Told<'_> {
         let run = run?;
         let shards = self.runs().await?.shards(&run.id, 1).await?;
         say(&run.id.to_string());
-        let mut tally = Tally::default();
-        shards.iter().filter_map(|shard| shard.tally.as_ref()).for_each(|shard| tally.add(shard));
+        let tally = shard::counted(&shards);
         if let Some(failure) = &run.failure {
             note(&format!("run {} {}: {failure}", run.id, run.state.word()));
             run.evidence.gaps.iter().for_each(|gap| note(&format!("not covered: {gap}")));

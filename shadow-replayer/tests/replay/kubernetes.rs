@@ -100,13 +100,13 @@ fn variable(container: &Container, name: &str) -> Option<String> {
     set.value.clone().or_else(secret)
 }
 
-/// Returns the worker's arguments as Kubernetes passes them on.
-fn arguments() -> Vec<String> {
-    let replayer = container("replayer");
-    let words = replayer.command.iter().chain(&replayer.args).flatten();
+/// Returns a container's arguments as Kubernetes passes them on.
+fn arguments(name: &str) -> Vec<String> {
+    let container = container(name);
+    let words = container.command.iter().chain(&container.args).flatten();
     words
         .map(|word| match word.strip_prefix("$(").and_then(|word| word.strip_suffix(')')) {
-            Some(name) => variable(&replayer, name).unwrap(),
+            Some(name) => variable(&container, name).unwrap(),
             None => word.clone(),
         })
         .collect()
@@ -159,12 +159,15 @@ fn a_misspelt_key_a_wrong_type_and_a_missing_key_are_found() {
 
 #[test]
 fn the_workers_arguments_are_those_of_the_program() {
-    let args = Args::try_parse_from(arguments()).unwrap();
+    let args = Args::try_parse_from(arguments("replayer")).unwrap();
     assert!(matches!(args.command, Command::Work(_)));
     let config = args.config;
     let mount = &container("replayer").volume_mounts.unwrap()[0];
     assert_eq!(config.parent(), Some(Path::new(&mount.mount_path)));
-    assert!(arguments().contains(&RUN_ID.to_owned()));
+    assert!(arguments("replayer").contains(&RUN_ID.to_owned()));
+    let probe = Args::try_parse_from(arguments("probe")).unwrap();
+    assert!(matches!(probe.command, Command::Probe));
+    assert_eq!(probe.config, config);
 }
 
 #[test]
@@ -178,6 +181,12 @@ fn the_configuration_is_whole_and_the_run_store_is_the_secrets() {
     document.finish().unwrap();
     let config = config.unwrap();
     assert_eq!(config.replay.database, DATABASE);
+    assert!(config.isolation.listen.is_some(), "the worker asks the probe");
+
+    // The probe takes the same file, without the secrets.
+    let document = Document::parse(Path::new("shadow.toml"), &text, |_| None).unwrap();
+    assert_eq!(Config::take(&document).unwrap().isolation, config.isolation);
+    document.finish().unwrap();
 
     // The candidate finds each upstream where the stub listens for it.
     let candidate = container("candidate");
@@ -192,7 +201,8 @@ fn the_configuration_is_whole_and_the_run_store_is_the_secrets() {
 fn the_candidate_is_where_the_worker_asks_for_it() {
     let candidate = container("candidate");
     let port = variable(&candidate, "PORT").unwrap();
-    assert!(arguments().contains(&format!("http://127.0.0.1:{port}")), "{:?}", arguments());
+    let arguments = arguments("replayer");
+    assert!(arguments.contains(&format!("http://127.0.0.1:{port}")), "{arguments:?}");
     let named = &candidate.ports.as_ref().unwrap()[0];
     assert_eq!(named.container_port.to_string(), port);
     let probe = json!(candidate.startup_probe.unwrap().tcp_socket.unwrap().port);
@@ -203,15 +213,18 @@ fn the_candidate_is_where_the_worker_asks_for_it() {
 #[test]
 fn the_candidate_is_held_by_its_own_user_before_it_starts_and_has_no_secret() {
     assert_ne!(user("candidate"), user("replayer"));
+    assert_eq!(user("candidate"), user("probe"), "what holds one holds the other");
     let rules = text_in_config_map("candidate.nft");
     assert!(rules.contains(&format!("meta skuid {} reject", user("candidate"))), "{rules}");
     let order: Vec<_> =
         pod().init_containers.unwrap().into_iter().map(|container| container.name).collect();
-    assert_eq!(order, ["hold-candidate-to-loopback", "candidate"]);
-    let candidate = container("candidate");
-    assert!(candidate.env_from.is_none());
-    assert!(candidate.env.unwrap().iter().all(|set| set.value_from.is_none()));
-    for name in ["candidate", "replayer"] {
+    assert_eq!(order, ["hold-candidate-to-loopback", "candidate", "probe"]);
+    for name in ["candidate", "probe"] {
+        let held = container(name);
+        assert!(held.env_from.is_none());
+        assert!(held.env.iter().flatten().all(|set| set.value_from.is_none()), "{name}");
+    }
+    for name in ["candidate", "probe", "replayer"] {
         let security = container(name).security_context.unwrap();
         assert_eq!(security.read_only_root_filesystem, Some(true), "{name}");
         assert_eq!(security.allow_privilege_escalation, Some(false), "{name}");
