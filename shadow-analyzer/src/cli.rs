@@ -194,7 +194,8 @@ mod tests {
     fn a_run_or_a_candidate_with_a_range_is_certified() {
         let run = "certify --run 0197a1b2-0000-7000-8000-000000000001";
         let candidate = "certify --candidate http://c:1 --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z";
-        let latest = "certify --candidate http://c:1 --build b --latest 24h --sample 0.1 --rate 500 --route POST./bookings --twice";
+        let latest =
+            "certify --candidate http://c:1 --build b --latest 24h --sample 0.1 --rate 500 --twice";
         for arguments in [run, candidate, latest] {
             assert!(parse(&format!("shadow-analyzer {arguments}")).is_ok(), "{arguments}");
         }

@@ -33,7 +33,7 @@ async fn a_range_is_from_and_to_or_the_latest() {
     let world = World::new("");
     let common = ["run", "--candidate", "http://127.0.0.1:9", "--build", "rc1"];
     for (range, part) in [
-        (&[][..], "--from <TIME>"),
+        (&[][..], "give --from and --to, or --latest"),
         (&["--from", "2026-05-01T10:00:00Z"], "--to <TIME>"),
         (&["--from", "2026-05-01T10:00:00Z", "--latest", "1h"], "cannot be used with"),
         (&["--latest", "1h"], "nothing was recorded in the 1h"),
