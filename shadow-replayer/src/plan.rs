@@ -236,6 +236,15 @@ pub fn latest(found: &Found, length: SignedDuration, now: Timestamp) -> Result<R
     Range::new(from, to)
 }
 
+/// How large a shard may be: what a worker that dies has to do again, and what it keeps of it in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardSize {
+    /// Segments.
+    pub segments: usize,
+    /// Exchanges.
+    pub exchanges: u64,
+}
+
 /// Returns how many compressed bytes were frozen.
 pub(crate) fn bytes(found: &Found, evidence: &Evidence) -> u64 {
     let frozen: BTreeSet<&str> = evidence.segments.iter().map(|segment| &*segment.key).collect();
@@ -243,14 +252,28 @@ pub(crate) fn bytes(found: &Found, evidence: &Evidence) -> u64 {
     manifests.map(|manifest| manifest.bytes).sum()
 }
 
-/// Splits the frozen segments into shards of at most `shard_segments_max`, in order; where there are buckets, each is a shard.
-pub fn shards(evidence: &Evidence, shard_segments_max: usize) -> Vec<Vec<String>> {
+/// Splits the frozen segments into shards, in order: none has more segments than the most, nor more exchanges unless one segment alone
+/// has. Where there are buckets, each is a shard.
+pub fn shards(evidence: &Evidence, most: ShardSize) -> Vec<Vec<String>> {
     let keys_of = |parts: &Vec<FrozenSegment>| parts.iter().map(|part| part.key.clone()).collect();
     if !evidence.buckets.is_empty() {
         return evidence.buckets.iter().filter(|parts| !parts.is_empty()).map(keys_of).collect();
     }
-    let keys: Vec<String> = evidence.segments.iter().map(|segment| segment.key.clone()).collect();
-    keys.chunks(shard_segments_max.max(1)).map(<[String]>::to_vec).collect()
+    let mut shards: Vec<Vec<String>> = Vec::new();
+    let mut exchanges = 0;
+    for segment in &evidence.segments {
+        exchanges += segment.exchanges;
+        match shards.last_mut() {
+            Some(shard) if shard.len() < most.segments && exchanges <= most.exchanges => {
+                shard.push(segment.key.clone());
+            }
+            _ => {
+                shards.push(vec![segment.key.clone()]);
+                exchanges = segment.exchanges;
+            }
+        }
+    }
+    shards
 }
 
 #[cfg(test)]

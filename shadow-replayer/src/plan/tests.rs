@@ -172,12 +172,28 @@ fn the_latest_range_ends_where_every_instance_that_records_has_sealed() {
     assert!(of(&[]).unwrap_err().contains("nothing was recorded"));
 }
 
+const MOST: ShardSize = ShardSize { segments: 16, exchanges: 100 };
+
+#[test]
+fn a_shard_has_no_more_exchanges_than_the_most_unless_one_segment_has() {
+    let segment = |key: &str, exchanges| {
+        let (key, sha256) = (key.into(), String::new());
+        FrozenSegment { key, sha256, exchanges }
+    };
+    let segments = [("a", 40), ("b", 60), ("c", 1), ("d", 500), ("e", 0), ("f", 100)];
+    let segments = segments.map(|(key, exchanges)| segment(key, exchanges)).into();
+    let evidence = Evidence { segments, ..Evidence::default() };
+    assert_eq!(shards(&evidence, MOST), [&["a", "b"][..], &["c"], &["d"], &["e", "f"]]);
+    let two = ShardSize { segments: 2, exchanges: u64::MAX };
+    assert_eq!(shards(&evidence, two), [["a", "b"], ["c", "d"], ["e", "f"]]);
+}
+
 #[test]
 fn a_bucket_is_a_shard() {
     let part = |key: &str| FrozenSegment { key: key.into(), sha256: String::new(), exchanges: 1 };
     let buckets = vec![vec![part("b0p0"), part("b0p1")], vec![], vec![part("b2p0")]];
     let evidence = Evidence { segments: vec![part("s")], buckets, ..Evidence::default() };
-    assert_eq!(shards(&evidence, 16), [vec!["b0p0", "b0p1"], vec!["b2p0"]]);
+    assert_eq!(shards(&evidence, MOST), [vec!["b0p0", "b0p1"], vec!["b2p0"]]);
 }
 
 #[tokio::test]
@@ -202,5 +218,5 @@ async fn ten_thousand_segments_are_planned_from_their_manifests_alone() {
     let found = find(&store, "ledger", range, SignedDuration::from_hours(1), at(9_000)).await;
     let evidence = examine(&found.unwrap(), range);
     assert_eq!(evidence.gaps, Vec::<String>::new());
-    assert_eq!((evidence.segments.len(), shards(&evidence, 16).len()), (10_000, 625));
+    assert_eq!((evidence.segments.len(), shards(&evidence, MOST).len()), (10_000, 625));
 }
