@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use shadow_recorder::segment::{Reader, Redaction};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::answer::{self, Answered};
 use crate::asking::Asking;
@@ -32,7 +32,7 @@ use crate::seen::Seen;
 use crate::source::{BATCH_EXCHANGES, BATCHES_AHEAD, Batch, Rules, Source};
 use crate::store::Shard;
 use crate::window::Window;
-use crate::{RunError, frozen};
+use crate::{RunError, frozen, own_thread};
 
 /// Between two looks at what is counted so far.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -90,7 +90,7 @@ impl Attempt<'_> {
         let work = async { tokio::join!(self.read(shard, seen, batches), finished(lanes)).0 };
         losses.extend(self.watched(work, &counted).await);
         drop(ending);
-        outcome_of(writing.await)?;
+        writing.await?;
         if let Answers::Live(asking) = self.answers
             && let late @ 1.. = asking.candidate.stub.take_late()
         {
@@ -157,7 +157,7 @@ impl Attempt<'_> {
                 Err(loss) => losses.push(loss),
                 Ok(bytes) => {
                     let reading = self.segment(bytes, frozen, Arc::clone(seen), batches.clone());
-                    losses.extend(outcome_of(reading.await));
+                    losses.extend(reading.await);
                 }
             }
         }
@@ -171,11 +171,11 @@ impl Attempt<'_> {
         frozen: &FrozenSegment,
         seen: Arc<Mutex<Seen>>,
         batches: mpsc::Sender<Batch>,
-    ) -> JoinHandle<Vec<String>> {
+    ) -> impl Future<Output = Vec<String>> + use<> {
         let range = self.run.range();
         let (redactors, sinks) = (self.config.redactors.clone(), self.config.mapping.sinks.clone());
         let frozen = frozen.clone();
-        tokio::task::spawn_blocking(move || {
+        own_thread::run(move || {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.begin(&frozen);
             let mut known: Option<(Option<Redaction>, Rules)> = None;
@@ -238,8 +238,8 @@ fn write(
     mut out: Output,
     window: Arc<Window<Done>>,
     counted: Arc<Mutex<Tally>>,
-) -> JoinHandle<Result<(), RunError>> {
-    tokio::task::spawn_blocking(move || {
+) -> impl Future<Output = Result<(), RunError>> {
+    own_thread::run(move || {
         // However the writing ends, nobody waits for it to go on.
         let ending = Ending(window);
         while let Some(done) = ending.0.next_done() {

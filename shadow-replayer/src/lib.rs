@@ -70,6 +70,7 @@ mod lane;
 mod output;
 pub mod pace;
 mod connection;
+mod own_thread;
 mod attempt;
 mod worker;
 mod join;

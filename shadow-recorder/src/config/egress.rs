@@ -7,7 +7,7 @@ use http::Request;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
 
-use super::upstream::Upstream;
+use super::upstream::{Upstream, host_name};
 use super::{Document, Table};
 
 /// `[egress]`.
@@ -85,8 +85,7 @@ fn loopback(table: &mut Table<'_, '_>, key: &str) -> Option<SocketAddr> {
 pub fn asked_host<B>(request: &Request<B>) -> Option<String> {
     let of_field = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let name = request.uri().authority().map(Authority::as_str).or_else(of_field)?;
-    let plain = if request.uri().scheme() == Some(&Scheme::HTTPS) { ":443" } else { ":80" };
     // Names are logged, and a user with a password is no part of one.
-    let name = name.rsplit_once('@').map_or(name, |(_, host)| host).to_ascii_lowercase();
-    Some(name.strip_suffix(plain).unwrap_or(&name).to_owned())
+    let name = name.rsplit_once('@').map_or(name, |(_, host)| host);
+    Some(host_name(name, request.uri().scheme() == Some(&Scheme::HTTPS)))
 }

@@ -145,9 +145,10 @@ fn upstream(
     listen: Option<SocketAddr>,
 ) -> Option<Upstream> {
     let forward_to = required_origin(table, "forward_to", Origin::parse_any);
+    let own = |origin: &Origin| host_name(origin.authority.as_str(), origin.tls);
     let hosts = match table.texts("hosts") {
         Some(hosts) => hosts.into_iter().filter_map(|host| checked_host(table, &host)).collect(),
-        None => forward_to.iter().map(own_host).collect(),
+        None => forward_to.iter().map(own).collect(),
     };
     let ca_file = table.text("ca_file").map(|path| table.document().resolve(&path.value));
     let sink = table.flag("sink").unwrap_or(false);
@@ -189,18 +190,16 @@ fn upstream(
     })
 }
 
-/// The name of an origin as a `Host` field has it, without a port that goes without saying.
-fn own_host(origin: &Origin) -> String {
-    let name = origin.authority.as_str().to_ascii_lowercase();
-    let plain = if origin.tls { ":443" } else { ":80" };
-    name.strip_suffix(plain).unwrap_or(&name).to_owned()
+/// Returns a host as a `Host` field has it: in lower case, without a port that goes without saying.
+pub(super) fn host_name(host: &str, tls: bool) -> String {
+    let name = host.to_ascii_lowercase();
+    name.strip_suffix(if tls { ":443" } else { ":80" }).unwrap_or(&name).to_owned()
 }
 
 /// A name as a `Host` field has it, without a port that goes without saying.
 fn checked_host(table: &Table<'_, '_>, host: &At<String>) -> Option<String> {
-    let name = host.value.to_ascii_lowercase();
-    if Origin::parse(&format!("http://{name}")).is_ok() {
-        return Some(name.strip_suffix(":80").unwrap_or(&name).to_owned());
+    if Origin::parse(&format!("http://{}", host.value)).is_ok() {
+        return Some(host_name(&host.value, false));
     }
     table.mistake_at(host, &format!("`{}` is not a host: write HOST or HOST:PORT", host.value));
     None
