@@ -14,12 +14,13 @@ use polars::prelude::*;
 use crate::load::{Journal, LoadError};
 use crate::money::Rates;
 use crate::totals::{ExchangeTotals, Money, Overflow, Part, Place, Totals};
-use crate::verdict::{Latency, OutcomeReason, Percentiles};
+use crate::verdict::{Latency, OutcomeReason, Outcomes, Percentiles};
 
 mod assumed;
 mod control;
 mod largest;
 mod rows;
+mod strata;
 mod structure;
 
 use largest::Largest;
@@ -52,6 +53,7 @@ pub fn totals(journal: &Journal, rates: &Rates) -> Result<Totals, AggregateError
         largest.add_without_lines(journal, shard)?;
     }
     totals.exchanges = exchanges(journal)?;
+    totals.exchanges.strata = strata::of(journal)?;
     totals.exchanges.latency = latency(journal)?;
     totals.largest = largest.finish(journal)?;
     control::add(journal, &mut totals)?;
@@ -186,7 +188,7 @@ fn exchanges(journal: &Journal) -> Result<ExchangeTotals, AggregateError> {
     for row in 0..rows.len() {
         let count = rows.count("exchanges", row)?;
         let outcome = rows.owned("outcome", row)?;
-        add_outcome(&mut totals, &outcome, count);
+        add_outcome(&mut totals.outcomes, &outcome, count);
         totals.upstream.hits += rows.count("upstream_hits", row)?;
         totals.upstream.misses += rows.count("upstream_misses", row)?;
         totals.upstream.unused += rows.count("upstream_unused", row)?;
@@ -243,8 +245,7 @@ fn add_details(journal: &Journal, reasons: &mut [OutcomeReason]) -> Result<(), A
     Ok(())
 }
 
-fn add_outcome(totals: &mut ExchangeTotals, outcome: &str, count: u64) {
-    let outcomes = &mut totals.outcomes;
+fn add_outcome(outcomes: &mut Outcomes, outcome: &str, count: u64) {
     outcomes.recorded += count;
     match outcome {
         "matched" => outcomes.matched += count,

@@ -2,18 +2,21 @@
 //!
 //! Order: journal → totals → judgement → `verdict.json` durable → report → run store. Nobody learns a verdict that is not durable.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shadow_recorder::clock;
 use shadow_recorder::store::StoreError;
 use shadow_replayer::config::state::State as Mode;
 use shadow_replayer::isolation::Isolation;
+use shadow_replayer::plan::Accounted;
 use shadow_replayer::run::{Run, RunId, State, Tally};
 use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError, without_credentials};
 use shadow_replayer::{Progress, RunError, RunRequest};
 
 use crate::aggregate::{self, AggregateError};
 use crate::config::Config;
+use crate::evidence;
 use crate::fetch;
 use crate::load::Journal;
 use crate::money::Rates;
@@ -122,7 +125,7 @@ pub async fn certify(
         // A run that never finished a shard has no revision to judge.
         None => (0, &*config.replay.mapping_sha256),
     };
-    let mut evidence = evidence(&run);
+    let mut evidence = known(&run);
     evidence.mapping_changed = mapping_sha256 != config.replay.mapping_sha256;
     let shards = match revision {
         Some(_) => runs.shards(&id, number).await?,
@@ -157,7 +160,7 @@ async fn sum(journal: Journal, rates: Rates) -> Result<Totals, CertifyError> {
     Ok(summed.map_err(CertifyError::Interrupted)??)
 }
 
-fn evidence(run: &Run) -> Evidence {
+fn known(run: &Run) -> Evidence {
     let failure = match run.state {
         State::Finished => None,
         State::Failed => Some(run.failure.clone().unwrap_or_else(|| "it failed".into())),
@@ -176,9 +179,20 @@ fn evidence(run: &Run) -> Evidence {
         dropped: run.evidence.dropped.clone(),
         sampled_out: run.evidence.sampled_out,
         gaps: run.evidence.gaps.clone(),
+        strata: accounted(&run.evidence),
         control: run.settings.control.is_some(),
         own_upstreams: run.settings.own_upstreams,
     }
+}
+
+/// Returns what the recorders counted, per stratum.
+fn accounted(evidence: &shadow_replayer::run::Evidence) -> BTreeMap<String, Accounted> {
+    let mut strata = evidence.strata.clone();
+    // Where exchanges were sorted by their keys, nobody counts those that lay twice: the account only bounds them.
+    for accounted in strata.values_mut().filter(|_| !evidence.buckets.is_empty()) {
+        accounted.beyond = accounted.tally.recorded;
+    }
+    strata
 }
 
 /// Adds the shards' counts, where every shard has them.
@@ -224,6 +238,7 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         basis: judgement.basis,
         next: judgement.next,
         completeness: judgement.completeness,
+        time: evidence::time::coverage(run.range(), &run.evidence.presence),
         reporting_currency: policy.rates.reporting_currency.clone(),
         rates: policy.rates.texts(),
         dimensions: judgement.dimensions,

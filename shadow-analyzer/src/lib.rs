@@ -26,6 +26,7 @@ pub mod totals;
 mod cell;
 mod rules;
 pub mod score;
+mod evidence;
 pub mod verdict;
 pub mod report;
 pub mod terminal;

@@ -140,6 +140,7 @@ fn exchange_columns() -> Vec<(&'static str, DataType)> {
         ("exchange_id", text.clone()),
         ("route", text.clone()),
         ("outcome", text.clone()),
+        ("stratum", text.clone()),
         ("reason", text.clone()),
         ("detail", text.clone()),
         ("blame", text.clone()),

@@ -15,6 +15,7 @@ mod cells;
 mod heat;
 mod exchange;
 mod structure;
+mod evidence;
 mod policy;
 #[cfg(test)]
 mod fixture;
@@ -41,6 +42,7 @@ struct Page {
     both: Option<cells::CellTable>,
     exchanges: exchange::Exchanges,
     structure: structure::Structural,
+    evidence: evidence::Evidence,
     not_compared: policy::NotCompared,
     running: policy::Running,
     policy: policy::Policy,
@@ -67,6 +69,7 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         both: both.map(table),
         exchanges: exchange::Exchanges::of(&verdict.differing),
         structure: structure::Structural::of(&verdict.structure),
+        evidence: evidence::Evidence::of(verdict),
         not_compared: policy::NotCompared::of(&verdict.not_compared),
         running: policy::Running::of(verdict),
         policy: policy::Policy::of(verdict),

@@ -1,6 +1,7 @@
 //! The rules that speak against certifying, each a small pure function: what was found, and what to do about it.
 
 use crate::cell::JudgedCell;
+use crate::evidence::completeness;
 use crate::number::{self, count, counted};
 use crate::rules::noise::{control_differs, doubts, own_upstreams};
 use crate::score::{Case, sentence};
@@ -334,9 +335,16 @@ fn incomplete(case: &Case<'_>) -> Vec<Finding> {
     if case.evidence.failure.is_some() || case.is_complete() {
         return Vec::new();
     }
+    let found = match completeness::incomplete(&case.strata)[..] {
+        [] => "the counts of the run and its journal disagree".to_owned(),
+        [stratum] => format!("those of stratum {stratum} do not add up to what was recorded of it"),
+        [stratum, ..] => format!(
+            "those of stratum {stratum} and others do not add up to what was recorded of them"
+        ),
+    };
     one(
         Rule::Incomplete,
-        "not every recorded exchange is accounted for: the counts of the run and its journal disagree",
+        format!("not every recorded exchange is accounted for: {found}"),
         "replay the range again, and report it if this happens twice",
     )
 }

@@ -6,16 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use shadow_replayer::plan::Accounted;
 use shadow_replayer::run::Tally;
 
 use crate::cell::{self, JudgedCell};
+use crate::evidence::completeness;
 use crate::money::people;
 use crate::number::{self, count};
 use crate::policy::Policy;
 use crate::rules::{self, Finding};
 use crate::totals::{Overflow, Totals};
 use crate::verdict::{
-    Basis, CellName, Completeness, Decision, Dimension, DimensionName, Outcomes, Reason,
+    Basis, CellName, Completeness, Decision, Dimension, DimensionName, Outcomes, Reason, Stratum,
 };
 
 /// What is known of a run beside its journal.
@@ -37,6 +39,8 @@ pub struct Evidence {
     pub sampled_out: u64,
     /// Why the range is not wholly covered.
     pub gaps: Vec<String>,
+    /// What the recorders counted, per stratum; empty where the plan did not keep it.
+    pub strata: BTreeMap<String, Accounted>,
     /// Whether a control was asked for.
     pub control: bool,
     /// Whether the candidate called upstreams of its own.
@@ -73,6 +77,7 @@ pub(crate) struct Case<'a> {
     pub(crate) totals: &'a Totals,
     pub(crate) policy: &'a Policy,
     pub(crate) evidence: &'a Evidence,
+    pub(crate) strata: Vec<Stratum>,
     /// Worst first within a dimension.
     pub(crate) cells: Vec<JudgedCell>,
 }
@@ -102,7 +107,7 @@ impl Case<'_> {
         !lost && self.evidence.gaps.is_empty() && dropped + filtered + unverified == 0
     }
 
-    /// Whether every recorded exchange has one outcome, in the run's counts and in the journal alike.
+    /// Whether every recorded exchange has one outcome, in the run's counts and in the journal alike, in every stratum.
     pub(crate) fn is_complete(&self) -> bool {
         let journal = &self.totals.exchanges.outcomes;
         let same = |tally: &Tally| {
@@ -117,6 +122,7 @@ impl Case<'_> {
             tally.is_complete() && counted == *journal
         };
         self.evidence.tally.as_ref().is_some_and(same)
+            && completeness::incomplete(&self.strata).is_empty()
     }
 
     /// Money in the reporting currency, for people.
@@ -148,7 +154,8 @@ pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Ju
             .then_with(|| b.difference.cmp(&a.difference))
             .then_with(|| a.name.cmp(&b.name))
     });
-    let case = Case { totals, policy, evidence, cells };
+    let strata = completeness::strata(&totals.exchanges, evidence);
+    let case = Case { totals, policy, evidence, strata, cells };
     let findings = rules::findings(&case);
     let confidence =
         case.gated().filter_map(|cell| cell.shown.confidence).min().filter(|_| case.compared() > 0);
@@ -167,7 +174,7 @@ pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Ju
         next,
         reasons: findings.iter().map(Finding::reason).collect(),
         basis: basis(&case),
-        completeness: completeness(&case),
+        completeness: completeness::of(&case),
         dimensions: dimensions(&case),
         control_cells: case
             .gated()
@@ -199,29 +206,6 @@ fn basis(case: &Case<'_>) -> Basis {
         (_, false, false) => "part of the traffic of the range",
     };
     Basis { sampled: case.is_sampled(), text: text.into() }
-}
-
-fn completeness(case: &Case<'_>) -> Completeness {
-    let Outcomes { recorded, matched, different, filtered, errored, unverified } =
-        case.totals.exchanges.outcomes;
-    let complete = case.is_complete();
-    let counts = format!(
-        "{} recorded = {} matched + {} different + {} filtered + {} errored + {} unverified",
-        count(recorded),
-        count(matched),
-        count(different),
-        count(filtered),
-        count(errored),
-        count(unverified)
-    );
-    let text = if case.evidence.failure.is_some() {
-        "the run is not finished: nothing of it was compared".into()
-    } else if complete {
-        format!("every recorded exchange is accounted for: {counts}")
-    } else {
-        format!("not every recorded exchange is accounted for: {counts}")
-    };
-    Completeness { complete, text }
 }
 
 fn certified_because(case: &Case<'_>) -> String {

@@ -42,6 +42,7 @@ pub fn render(certified: &Certified, color: bool) -> String {
     }
     text.push_str(&cells(verdict));
     let _ = write!(text, "\n  not examined: {}\n", not_examined(verdict));
+    text.push_str(&time(verdict));
     if let Some(replay) = &verdict.replay {
         let _ = writeln!(text, "  {}", line(&replay.isolation));
     }
@@ -67,6 +68,30 @@ fn headline(decision: Decision, color: bool) -> String {
 fn line(text: &str) -> String {
     // The one sign of our own sentences that not every terminal has.
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('×', "x")
+}
+
+/// What recorders left uncovered, where they did.
+fn time(verdict: &Verdict) -> String {
+    let time = &verdict.time;
+    let mut text = String::new();
+    if let Some(longest) = time.gaps.first() {
+        let gaps = number::counted(time.gaps.len() as u64 + time.gaps_left_out, "gap", "gaps");
+        let _ = writeln!(
+            text,
+            "  recorded: {} of {} instance-seconds; {gaps}, the longest of instance {}, {} s from {}",
+            time.covered_seconds,
+            time.instance_seconds,
+            plain(&longest.instance),
+            longest.time.seconds,
+            longest.time.from
+        );
+    }
+    if let Some(first) = time.unrecorded.first() {
+        let more = time.unrecorded.len() as u64 + time.unrecorded_left_out - 1;
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let _ = writeln!(text, "  no recorder was there from {} to {}{more}", first.from, first.to);
+    }
+    text
 }
 
 fn cells(verdict: &Verdict) -> String {

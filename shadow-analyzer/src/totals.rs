@@ -179,6 +179,8 @@ pub struct ControlTotals {
 pub struct ExchangeTotals {
     /// By outcome; `recorded` is their number in the journal.
     pub outcomes: Outcomes,
+    /// The same for every stratum.
+    pub strata: BTreeMap<String, Outcomes>,
     /// Why they were filtered, errored or unverified; most frequent first.
     pub reasons: Vec<OutcomeReason>,
     /// Transactions balanced in production and unbalanced in the candidate.

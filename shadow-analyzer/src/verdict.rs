@@ -17,12 +17,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 mod cell;
+mod completeness;
 mod exchange;
 mod policy;
 mod replay;
 mod structure;
+mod time;
 
 pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Sides};
+pub use completeness::{Completeness, Outcomes, Passed, Stratum};
 pub use exchange::{
     Differing, DifferingExchange, Latency, Line, Losses, OutcomeReason, Percentiles, UpstreamCalls,
 };
@@ -32,6 +35,7 @@ pub use structure::{
     IgnoredPath, STRUCTURAL_DIFFERENCES_MAX, STRUCTURAL_EXAMPLES_MAX, StructuralDifference,
     StructuralExample, Structure,
 };
+pub use time::{STRETCHES_MAX, Start, Stretch, TimeCoverage, TimeGap};
 
 /// The value of `format`.
 pub const FORMAT: &str = "shadow-verdict";
@@ -96,6 +100,9 @@ pub struct Verdict {
     pub exchanges: Outcomes,
     /// Whether every recorded exchange is accounted for.
     pub completeness: Completeness,
+    /// How much of the recorders' time in the range is covered.
+    #[serde(default)]
+    pub time: TimeCoverage,
     /// The currency in which thresholds and converted money are.
     pub reporting_currency: String,
     /// The value of one unit of each currency in the reporting currency, as configured; the reporting currency itself is 1.
@@ -297,32 +304,6 @@ pub struct Basis {
     /// Whether any exchange was recorded with a probability below one.
     pub sampled: bool,
     /// The words printed beside the verdict, such as `all traffic of the range`.
-    pub text: String,
-}
-
-/// Exchanges of the range by outcome.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcomes {
-    /// All that were recorded in the range.
-    pub recorded: u64,
-    /// Both sides booked the same.
-    pub matched: u64,
-    /// They booked differently.
-    pub different: u64,
-    /// Left out by a filter.
-    pub filtered: u64,
-    /// The candidate failed where production succeeded; counted as if it had booked nothing.
-    pub errored: u64,
-    /// Could not be compared.
-    pub unverified: u64,
-}
-
-/// Whether every recorded exchange is accounted for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Completeness {
-    /// recorded = matched + different + filtered + errored + unverified, in the run's counts and in the journal.
-    pub complete: bool,
-    /// The sentence for people.
     pub text: String,
 }
 

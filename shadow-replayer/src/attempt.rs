@@ -100,6 +100,7 @@ impl Attempt<'_> {
         }
         let mut tally = counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tally.losses = losses;
+        tally.repeated = seen.lock().unwrap_or_else(PoisonError::into_inner).take_repeated();
         if self.run.settings.own_upstreams && self.run.settings.control.is_none() {
             tally
                 .doubts

@@ -277,7 +277,7 @@ pub async fn execute(args: Args) -> anyhow::Result<u8> {
         Command::List { service, build, output } => {
             told.list(service.as_deref(), build.as_deref(), output).await
         }
-        Command::DeadLetters(asked) => told.dead_letters(asked, &print).await,
+        Command::DeadLetters(asked) => Box::pin(told.dead_letters(asked, &print)).await,
         Command::Compare(Named { run }) => {
             let revision = crate::compare_again(&config, &run, &print).await;
             printer.end();

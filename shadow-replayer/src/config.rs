@@ -16,7 +16,6 @@ mod assume;
 pub mod stub;
 
 use crate::pace::Pace;
-use crate::plan::ShardSize;
 use crate::redaction::Redactors;
 use crate::structure;
 
@@ -95,8 +94,8 @@ pub struct Replay {
     pub lookback: Duration,
     /// Bytes kept of one answer or upstream request of the candidate.
     pub body_bytes_max: usize,
-    /// The largest shard.
-    pub shard_max: ShardSize,
+    /// Segments of one shard.
+    pub shard_segments_max: usize,
     /// Where the candidate may be, and what it is sent beside what was recorded.
     pub candidate: CandidateRules,
     /// In which order exchanges are replayed.
@@ -121,7 +120,6 @@ const KNOWN: &[&str] = &[
     "lookback",
     "body_bytes_max",
     "shard_segments_max",
-    "shard_exchanges_max",
     "stub",
     "upstreams",
     "assume",
@@ -224,10 +222,7 @@ fn replay(table: &mut Table<'_, '_>) -> Replay {
         linger: table.duration("linger").unwrap_or(Duration::from_millis(200)),
         lookback: table.duration("lookback").unwrap_or(seconds(3_600)),
         body_bytes_max: number(table, "body_bytes_max", 1 << 20),
-        shard_max: ShardSize {
-            segments: number(table, "shard_segments_max", 16),
-            exchanges: table.integer("shard_exchanges_max", 1).unwrap_or(200_000),
-        },
+        shard_segments_max: number(table, "shard_segments_max", 16),
         ordering,
         candidate,
         state,

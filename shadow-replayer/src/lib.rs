@@ -193,7 +193,7 @@ pub async fn run(
     let control = production::checked_control(config, &run.settings, &found).await?;
     redaction::check(config, &found, &run.evidence).await?;
     sort(config, &found, &mut run, progress).await?;
-    let shards = plan::shards(&run.evidence, config.replay.shard_max);
+    let shards = plan::shards(&run.evidence, config.replay.shard_segments_max);
     runs.insert(&run, &config.mapping_sha256, &shards).await?;
     let exchanges = run.evidence.segments.iter().map(|segment| segment.exchanges).sum();
     progress(&Progress::Planned {

@@ -3,7 +3,7 @@
 //! `examine` is pure: manifests in, evidence out. A range is covered when every boot that recorded in it has gapless segments
 //! and has sealed through the range's end. What is not covered is a gap, named, and nothing with a gap certifies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +12,12 @@ use shadow_recorder::manifest::{MANIFEST_SUFFIX, Manifest, hour_prefix};
 use shadow_recorder::store::{Store, StoreError};
 
 use crate::run::{Evidence, FrozenSegment};
+
+mod account;
+pub mod time;
+
+pub use account::Accounted;
+use time::{Boots, is_unsealed, recorded_in};
 
 /// A half-open range of time, in UTC, on `received_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,18 @@ impl Range {
     /// Returns whether an instant lies in the range.
     pub fn contains(&self, at: Timestamp) -> bool {
         self.from <= at && at < self.to
+    }
+
+    /// Returns whether exchanges of a segment may lie in the range.
+    fn touches(&self, manifest: &Manifest) -> bool {
+        matches!((manifest.first_received_at, manifest.last_received_at),
+            (Some(first), Some(last)) if first < self.to && last >= self.from)
+    }
+
+    /// Returns whether all exchanges of a segment lie in the range.
+    fn holds(&self, manifest: &Manifest) -> bool {
+        let ends = [manifest.first_received_at, manifest.last_received_at];
+        ends.into_iter().flatten().all(|at| self.contains(at))
     }
 }
 
@@ -85,13 +103,9 @@ fn floor_to_hour(at: Timestamp) -> Timestamp {
 
 /// Returns what the manifests prove about the range.
 pub fn examine(found: &Found, range: Range) -> Evidence {
-    let overlapping = |manifest: &&Manifest| {
-        matches!((manifest.first_received_at, manifest.last_received_at),
-            (Some(first), Some(last)) if first < range.to && last >= range.from)
-    };
     let mut evidence = Evidence { gaps: found.unreadable.clone(), ..Evidence::default() };
     let mut newest: Option<(Timestamp, &str)> = None;
-    for manifest in found.manifests.iter().filter(overlapping) {
+    for manifest in found.manifests.iter().filter(|manifest| range.touches(manifest)) {
         evidence.segments.push(FrozenSegment {
             key: manifest.segment.clone(),
             sha256: manifest.sha256.clone(),
@@ -101,116 +115,19 @@ pub fn examine(found: &Found, range: Range) -> Evidence {
         newest = newest.max(Some(last));
     }
     evidence.primary_build = newest.map(|(_, build)| build.to_owned());
-    let boots = boots(found);
-    for (boot, manifests) in &boots {
-        account(manifests, range, &mut evidence);
-        evidence.gaps.extend(gaps(boot, manifests, range, ended_by(manifests, &boots)));
+    let boots = Boots::of(&found.manifests);
+    for manifests in boots.all() {
+        account::add(manifests, range, &mut evidence);
+        evidence.presence.extend(time::presence(manifests, range, boots.ended_by(manifests)));
     }
+    let gaps = evidence.presence.iter().flat_map(|presence| &presence.gaps);
+    evidence.gaps.extend(gaps.map(ToString::to_string));
     evidence
-}
-
-/// Adds up what a boot's segments that touch the range say of losses; an empty segment can still have dropped.
-fn account(manifests: &[&Manifest], range: Range, evidence: &mut Evidence) {
-    let mut before: Option<Timestamp> = None;
-    for manifest in manifests {
-        // While the disk fails no segment can be opened, and the next one that is tells what was lost since the one before.
-        let since = before.replace(manifest.sealed_at).unwrap_or(manifest.opened_at);
-        if since.min(manifest.opened_at) >= range.to || manifest.sealed_at < range.from {
-            continue;
-        }
-        for tally in manifest.strata.values() {
-            evidence.sampled_out += tally.sampled_out;
-            for (reason, count) in tally.dropped.iter().filter(|(_, count)| **count > 0) {
-                *evidence.dropped.entry(reason.clone()).or_default() += count;
-            }
-        }
-        evidence.calls.add(&manifest.calls);
-    }
-}
-
-/// Returns the instant by which a boot had certainly ended: when the next boot of its instance opened.
-fn ended_by(manifests: &[&Manifest], boots: &BTreeMap<String, Vec<&Manifest>>) -> Timestamp {
-    let Some(last) = manifests.last() else { return Timestamp::MAX };
-    let later = boots.values().filter_map(|other| other.first()).filter(|first| {
-        first.instance == last.instance
-            && first.boot != last.boot
-            && first.opened_at >= last.sealed_through
-    });
-    later.map(|first| first.opened_at).min().unwrap_or(Timestamp::MAX)
-}
-
-fn boots(found: &Found) -> BTreeMap<String, Vec<&Manifest>> {
-    let mut boots: BTreeMap<String, Vec<&Manifest>> = BTreeMap::new();
-    for manifest in &found.manifests {
-        boots
-            .entry(format!("instance {} (boot {})", manifest.instance, manifest.boot))
-            .or_default()
-            .push(manifest);
-    }
-    for manifests in boots.values_mut() {
-        manifests.sort_by_key(|manifest| manifest.sequence);
-    }
-    boots
-}
-
-/// Returns why one boot's segments do not cover its part of the range; the boot had ended by `ended_by`.
-fn gaps(boot: &str, manifests: &[&Manifest], range: Range, ended_by: Timestamp) -> Vec<String> {
-    let (Some(first), Some(last)) = (manifests.first(), manifests.last()) else {
-        return Vec::new();
-    };
-    let mut gaps = Vec::new();
-    // A crash loses what came since the last line on disk, however long the boot had been idle before.
-    if last.torn && last.sealed_through < range.to && ended_by > range.from {
-        gaps.push(format!(
-            "{boot} ended without a clean stop: what it received since {} is lost",
-            last.sealed_through
-        ));
-    } else if recorded_in(first, last, range) && is_unsealed(last, range) {
-        gaps.push(format!(
-            "{boot} has sealed only what it received before {}: wait until it has sealed, or end the range there",
-            last.sealed_through
-        ));
-    }
-    if recorded_in(first, last, range) {
-        gaps.extend(holes(boot, manifests, range));
-    }
-    gaps
-}
-
-/// Names the segments that are missing between those that are there.
-fn holes(boot: &str, manifests: &[&Manifest], range: Range) -> Vec<String> {
-    // Segments before the first one listed matter only where they could still reach into the range.
-    let known = |first: &&Manifest| {
-        if first.opened_at > range.from { 0 } else { first.sequence.saturating_sub(1) }
-    };
-    let mut before = manifests.first().map_or(0, known);
-    let mut holes = Vec::new();
-    for manifest in manifests {
-        match manifest.sequence.saturating_sub(before) {
-            0 | 1 => {}
-            2 => holes.push(format!("segment {} of {boot} is missing from the store", before + 1)),
-            _ => holes.push(format!(
-                "segments {} to {} of {boot} are missing from the store",
-                before + 1,
-                manifest.sequence - 1
-            )),
-        }
-        before = manifest.sequence;
-    }
-    holes
-}
-
-fn recorded_in(first: &Manifest, last: &Manifest, range: Range) -> bool {
-    first.opened_at < range.to && (last.sealed_through > range.from || !last.last)
-}
-
-fn is_unsealed(last: &Manifest, range: Range) -> bool {
-    !last.last && last.sealed_through < range.to
 }
 
 /// Returns whether waiting can close a gap: a boot that recorded in the range has not sealed it yet.
 pub fn may_still_seal(found: &Found, range: Range) -> bool {
-    boots(found).values().any(|manifests| {
+    Boots::of(&found.manifests).all().any(|manifests| {
         manifests.first().zip(manifests.last()).is_some_and(|(first, last)| {
             recorded_in(first, last, range) && is_unsealed(last, range)
         })
@@ -225,24 +142,15 @@ pub fn latest(found: &Found, length: SignedDuration, now: Timestamp) -> Result<R
             "nothing was recorded in the {length:#} before {now}: check [service] name and [store]"
         ));
     }
-    let boots = boots(found);
-    let recording = boots.values().filter(|manifests| {
+    let boots = Boots::of(&found.manifests);
+    let recording = boots.all().filter(|manifests| {
         manifests.last().is_some_and(|last| !last.last)
-            && ended_by(manifests, &boots) == Timestamp::MAX
+            && boots.ended_by(manifests) == Timestamp::MAX
     });
     let sealed = recording.filter_map(|manifests| manifests.last()).map(|last| last.sealed_through);
     let to = sealed.min().unwrap_or(now).min(now);
     let from = to.saturating_sub(length).map_err(|error| error.to_string())?;
     Range::new(from, to)
-}
-
-/// How large a shard may be: what a worker that dies has to do again, and what it keeps of it in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardSize {
-    /// Segments.
-    pub segments: usize,
-    /// Exchanges.
-    pub exchanges: u64,
 }
 
 /// Returns how many compressed bytes were frozen.
@@ -252,28 +160,14 @@ pub(crate) fn bytes(found: &Found, evidence: &Evidence) -> u64 {
     manifests.map(|manifest| manifest.bytes).sum()
 }
 
-/// Splits the frozen segments into shards, in order: none has more segments than the most, nor more exchanges unless one segment alone
-/// has. Where there are buckets, each is a shard.
-pub fn shards(evidence: &Evidence, most: ShardSize) -> Vec<Vec<String>> {
+/// Splits the frozen segments into shards of at most `shard_segments_max`, in order; where there are buckets, each is a shard.
+pub fn shards(evidence: &Evidence, shard_segments_max: usize) -> Vec<Vec<String>> {
     let keys_of = |parts: &Vec<FrozenSegment>| parts.iter().map(|part| part.key.clone()).collect();
     if !evidence.buckets.is_empty() {
         return evidence.buckets.iter().filter(|parts| !parts.is_empty()).map(keys_of).collect();
     }
-    let mut shards: Vec<Vec<String>> = Vec::new();
-    let mut exchanges = 0;
-    for segment in &evidence.segments {
-        exchanges += segment.exchanges;
-        match shards.last_mut() {
-            Some(shard) if shard.len() < most.segments && exchanges <= most.exchanges => {
-                shard.push(segment.key.clone());
-            }
-            _ => {
-                shards.push(vec![segment.key.clone()]);
-                exchanges = segment.exchanges;
-            }
-        }
-    }
-    shards
+    let keys: Vec<String> = evidence.segments.iter().map(|segment| segment.key.clone()).collect();
+    keys.chunks(shard_segments_max.max(1)).map(<[String]>::to_vec).collect()
 }
 
 #[cfg(test)]

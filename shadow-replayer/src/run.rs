@@ -25,7 +25,8 @@ use crate::isolation::Isolation;
 use crate::journal::Outcome;
 use crate::misses::Misses;
 use crate::pace::Pace;
-use crate::plan::Range;
+use crate::plan::time::Presence;
+use crate::plan::{Accounted, Range};
 
 /// Names a run and everything derived from it: a `UUIDv7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -222,6 +223,12 @@ pub struct Evidence {
     pub ambient: Vec<String>,
     /// Why the range is not wholly covered: instances that had not sealed it, missing or damaged segments. Empty: covered.
     pub gaps: Vec<String>,
+    /// What the segments say of the exchanges that passed, per stratum; empty in runs of older versions.
+    #[serde(default)]
+    pub strata: BTreeMap<String, Accounted>,
+    /// Which recorder was there when, and what of its time is missing; empty in runs of older versions.
+    #[serde(default)]
+    pub presence: Vec<Presence>,
 }
 
 impl Evidence {
@@ -268,6 +275,9 @@ pub struct Tally {
     /// Times that the candidate refused an exchange (429, 503) and was asked again later.
     #[serde(default)]
     pub backoffs: u64,
+    /// Exchanges that lay twice in the segments and were replayed once, per stratum. They are in no other count.
+    #[serde(default)]
+    pub repeated: BTreeMap<String, u64>,
     /// Why segments of the shard are not wholly evidence. Empty: all of it was read.
     pub losses: Vec<String>,
     /// Why what was compared does not carry a judgement, such as a claim that a test did not bear out. Empty: nothing is in doubt.
@@ -292,6 +302,9 @@ impl Tally {
         self.unverified += other.unverified;
         self.late += other.late;
         self.backoffs += other.backoffs;
+        for (stratum, repeated) in &other.repeated {
+            *self.repeated.entry(stratum.clone()).or_default() += repeated;
+        }
         self.losses.extend(other.losses.iter().cloned());
         self.doubts.extend(other.doubts.iter().cloned());
         self.isolation.extend(other.isolation.iter().cloned());

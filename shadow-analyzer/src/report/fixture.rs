@@ -6,7 +6,7 @@ use crate::verdict::{
     Basis, Candidate, Cell, CellName, CellPolicy, Completeness, CurrencyMoney, Decision, Differing,
     DifferingExchange, Dimension, DimensionName, DimensionPolicy, FORMAT, Judged, Latency, Line,
     Losses, Measure, OutcomeReason, Outcomes, Percentiles, Policy, Reason, Rule, Sides, Structure,
-    ThresholdPolicy, UpstreamCalls, VERSION, Verdict,
+    ThresholdPolicy, TimeCoverage, UpstreamCalls, VERSION, Verdict,
 };
 
 pub(super) fn sides(primary: &str, shadow: &str, difference: &str, gross: &str) -> Sides {
@@ -273,7 +273,9 @@ fn empty(verdict: Decision) -> Verdict {
         completeness: Completeness {
             complete: true,
             text: "0 recorded exchanges, 0 accounted for.".into(),
+            strata: Vec::new(),
         },
+        time: TimeCoverage::default(),
         reporting_currency: "USD".into(),
         rates: BTreeMap::from([("EUR".into(), "1.08".into()), ("USD".into(), "1.00".into())]),
         dimensions: Vec::new(),
@@ -315,7 +317,7 @@ pub(super) fn refused() -> Verdict {
         ],
         next: "Open the largest differing exchange below, correct the booking rule of the candidate, and certify again.".into(),
         exchanges: Outcomes { recorded: 4_218, matched: 4_189, different: 20, filtered: 4, errored: 0, unverified: 5 },
-        completeness: Completeness { complete: true, text: "4218 recorded exchanges, 4218 accounted for.".into() },
+        completeness: Completeness { complete: true, text: "4218 recorded exchanges, 4218 accounted for.".into(), strata: Vec::new() },
         dimensions,
         differing: Differing { total: 20, left_out: 0, exchanges: (0..20).map(exchange).collect() },
         not_compared: vec![

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use crate::report::fixture::{certified, differing, equal, exchange, inconclusive, refused, sides};
 use crate::report::render;
 use crate::verdict::{
-    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath, Replay,
-    StructuralDifference, StructuralExample, Structure, Verdict,
+    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath, Passed,
+    Replay, Start, Stratum, Stretch, StructuralDifference, StructuralExample, Structure,
+    TimeCoverage, TimeGap, Verdict,
 };
 
 fn page(verdict: &Verdict) -> String {
@@ -148,6 +149,59 @@ fn what_differs_beside_money_and_what_the_control_shows_is_on_the_page() {
         "the control shows the same, so the replay is to blame",
     ] {
         assert!(seen.contains(text), "{text:?} is not on the page: {seen}");
+    }
+}
+
+#[test]
+fn every_stratum_and_every_gap_is_on_the_page() {
+    let mut verdict = refused();
+    let stretch = |from: &str, to: &str, seconds: &str| Stretch {
+        from: from.parse().expect("an instant"),
+        to: to.parse().expect("an instant"),
+        seconds: seconds.into(),
+    };
+    verdict.completeness.strata = vec![Stratum {
+        name: "large bookings".into(),
+        complete: false,
+        passed: Some(Passed {
+            observed: 5_001,
+            dropped: [("queue_full".to_owned(), 783)].into(),
+            ..Passed::default()
+        }),
+        exchanges: verdict.exchanges.clone(),
+    }];
+    let hour = stretch("2026-03-14T00:00:00Z", "2026-03-14T01:00:00Z", "3600.00");
+    let lost = stretch("2026-03-14T00:10:00Z", "2026-03-14T00:10:41Z", "41.00");
+    verdict.time = TimeCoverage {
+        instances: 1,
+        instance_seconds: "3600.00".into(),
+        covered_seconds: "3559.00".into(),
+        share: Some("0.988611".into()),
+        gaps: vec![TimeGap {
+            instance: "pod-7".into(),
+            boot: "b".into(),
+            cause: "crashed".into(),
+            text: String::new(),
+            time: lost.clone(),
+        }],
+        unrecorded: vec![lost],
+        starts: vec![Start {
+            instance: "pod-7".into(),
+            boot: "b".into(),
+            build: "2026.10".into(),
+            time: hour,
+            covered_seconds: "3559.00".into(),
+        }],
+        ..TimeCoverage::default()
+    };
+    let seen = seen(&page(&verdict));
+    for expected in [
+        "large bookings ✕ not all 5,001 0 0 0 783 4,218 4,189 20 4 0 5",
+        "3559.00 of 3600.00 instance-seconds are covered, 0.988611 of 1, from 1 instance",
+        "pod-7 ended without a clean stop 2026-03-14 00:10:00 UTC 2026-03-14 00:10:41 UTC 41.00",
+        "No recorder was there from 2026-03-14 00:10:00 UTC to 2026-03-14 00:10:41 UTC, 41.00 seconds",
+    ] {
+        assert!(seen.contains(expected), "{expected} is not in {seen}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a certificate does not cover: only what the verdict says, the absent control included.
 
 use crate::number::{count, counted};
-use crate::report::text::{Figure, Text, more};
-use crate::verdict::{AssumedMoney, Cell, DimensionName, IgnoredPath, Replay, Verdict};
+use crate::report::text::{Figure, Text, instant, more};
+use crate::verdict::{AssumedMoney, Cell, DimensionName, IgnoredPath, Replay, Stretch, Verdict};
 
 /// Entries that one item lists.
 const DETAILS_MAX: usize = 6;
@@ -130,6 +130,7 @@ fn losses(verdict: &Verdict) -> Vec<Item> {
     };
     items.extend(list("Gaps in the recording of the range", &losses.gaps));
     items.extend(list("Recordings that could not be read whole", &losses.unreadable));
+    items.extend(list("No recorder was there", &unrecorded(verdict)));
     if losses.money_unknown > 0 {
         let title = counted(losses.money_unknown, "exchange", "exchanges");
         items.push(Item::plain(
@@ -148,6 +149,14 @@ fn losses(verdict: &Verdict) -> Vec<Item> {
         ));
     }
     items
+}
+
+/// When no recorder was there: nobody knows here whether production served anything then.
+fn unrecorded(verdict: &Verdict) -> Vec<String> {
+    let stretch = |of: &Stretch| {
+        format!("from {} to {}, {} seconds", instant(of.from), instant(of.to), of.seconds)
+    };
+    verdict.time.unrecorded.iter().map(stretch).collect()
 }
 
 /// What the policy leaves unjudged, accepts or expects.

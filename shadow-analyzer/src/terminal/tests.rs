@@ -2,7 +2,7 @@ use super::*;
 use crate::verdict::{
     Assumed, Basis, Candidate, Completeness, Differing, DimensionName, FORMAT, Judged, Latency,
     Losses, Measure, OutcomeReason, Outcomes, Policy, Reason, Replay, Rule, Structure,
-    UpstreamCalls, VERSION,
+    TimeCoverage, UpstreamCalls, VERSION,
 };
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
@@ -86,7 +86,9 @@ fn certified() -> Certified {
         completeness: Completeness {
             complete: true,
             text: "every recorded exchange is accounted for".into(),
+            strata: Vec::new(),
         },
+        time: TimeCoverage::default(),
         reporting_currency: "USD".into(),
         rates: [("USD".to_owned(), "1".to_owned())].into(),
         dimensions: dimensions(),

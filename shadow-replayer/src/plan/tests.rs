@@ -1,14 +1,16 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use shadow_recorder::manifest::FORMAT;
 use shadow_recorder::segment::{Calls, Tally, VERSION};
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + second).unwrap()
 }
 
-const RANGE: fn() -> Range = || Range { from: at(0), to: at(100) };
+pub(super) const RANGE: fn() -> Range = || Range { from: at(0), to: at(100) };
 
-fn manifest(boot: &str, sequence: u64, opened: i64, sealed: i64) -> Manifest {
+pub(super) fn manifest(boot: &str, sequence: u64, opened: i64, sealed: i64) -> Manifest {
     Manifest {
         format: FORMAT.into(),
         version: VERSION,
@@ -67,9 +69,15 @@ fn an_instance_that_stopped_cleanly_needs_to_seal_nothing_more() {
 #[test]
 fn a_missing_segment_is_named() {
     let evidence = examined(&[manifest("a", 1, -10, 30), manifest("a", 3, 60, 100)]);
-    assert_eq!(evidence.gaps, ["segment 2 of instance pod (boot a) is missing from the store"]);
+    let (from, to) = (at(30), at(60));
+    assert_eq!(
+        evidence.gaps,
+        [format!(
+            "segment 2 of instance pod (boot a) is missing from the store, from {from} to {to} (30s)"
+        )]
+    );
     let evidence = examined(&[manifest("a", 2, 10, 100)]);
-    assert_eq!(evidence.gaps, ["segment 1 of instance pod (boot a) is missing from the store"]);
+    assert!(evidence.gaps[0].starts_with("segment 1 of instance pod (boot a) is missing"));
 }
 
 #[test]
@@ -101,6 +109,33 @@ fn what_production_dropped_is_counted_even_in_an_empty_segment() {
         ..manifest("a", 1, -10, 100)
     };
     assert_eq!(examined(&[empty]).dropped, [("queue_full".to_owned(), 2)].into());
+}
+
+#[test]
+fn what_passed_is_counted_per_stratum_and_what_may_lie_outside_is_told_apart() {
+    let tally = |recorded, dropped| Tally {
+        observed: recorded + dropped,
+        recorded,
+        sampled_out: 0,
+        dropped: [("queue_full".to_owned(), dropped)].into(),
+    };
+    let strata = |small, large| [("large".to_owned(), large), ("small".to_owned(), small)].into();
+    let edge = Manifest { strata: strata(tally(5, 1), tally(2, 0)), ..manifest("a", 1, -10, 50) };
+    let inside = Manifest { strata: strata(tally(7, 0), tally(0, 0)), ..manifest("a", 2, 50, 90) };
+    // What took long lies in a segment that was opened after the range.
+    let late = Manifest {
+        first_received_at: Some(at(95)),
+        strata: strata(tally(1, 4), tally(0, 9)),
+        ..manifest("a", 3, 120, 150)
+    };
+    let before = Manifest { sealed_at: at(110), sealed_through: at(110), ..inside.clone() };
+    let evidence = examined(&[edge, before, late]);
+    let small = &evidence.strata["small"];
+    assert_eq!((small.tally.observed, small.tally.recorded, small.beyond), (14, 13, 6));
+    assert!(evidence.strata.values().all(|of| of.tally.balances()), "{:?}", evidence.strata);
+    let large = &evidence.strata["large"];
+    assert_eq!((large.tally.recorded, large.beyond), (2, 2));
+    assert_eq!(evidence.dropped.values().sum::<u64>(), 1);
 }
 
 #[test]
@@ -172,28 +207,12 @@ fn the_latest_range_ends_where_every_instance_that_records_has_sealed() {
     assert!(of(&[]).unwrap_err().contains("nothing was recorded"));
 }
 
-const MOST: ShardSize = ShardSize { segments: 16, exchanges: 100 };
-
-#[test]
-fn a_shard_has_no_more_exchanges_than_the_most_unless_one_segment_has() {
-    let segment = |key: &str, exchanges| {
-        let (key, sha256) = (key.into(), String::new());
-        FrozenSegment { key, sha256, exchanges }
-    };
-    let segments = [("a", 40), ("b", 60), ("c", 1), ("d", 500), ("e", 0), ("f", 100)];
-    let segments = segments.map(|(key, exchanges)| segment(key, exchanges)).into();
-    let evidence = Evidence { segments, ..Evidence::default() };
-    assert_eq!(shards(&evidence, MOST), [&["a", "b"][..], &["c"], &["d"], &["e", "f"]]);
-    let two = ShardSize { segments: 2, exchanges: u64::MAX };
-    assert_eq!(shards(&evidence, two), [["a", "b"], ["c", "d"], ["e", "f"]]);
-}
-
 #[test]
 fn a_bucket_is_a_shard() {
     let part = |key: &str| FrozenSegment { key: key.into(), sha256: String::new(), exchanges: 1 };
     let buckets = vec![vec![part("b0p0"), part("b0p1")], vec![], vec![part("b2p0")]];
     let evidence = Evidence { segments: vec![part("s")], buckets, ..Evidence::default() };
-    assert_eq!(shards(&evidence, MOST), [vec!["b0p0", "b0p1"], vec!["b2p0"]]);
+    assert_eq!(shards(&evidence, 16), [vec!["b0p0", "b0p1"], vec!["b2p0"]]);
 }
 
 #[tokio::test]
@@ -218,5 +237,5 @@ async fn ten_thousand_segments_are_planned_from_their_manifests_alone() {
     let found = find(&store, "ledger", range, SignedDuration::from_hours(1), at(9_000)).await;
     let evidence = examine(&found.unwrap(), range);
     assert_eq!(evidence.gaps, Vec::<String>::new());
-    assert_eq!((evidence.segments.len(), shards(&evidence, MOST).len()), (10_000, 625));
+    assert_eq!((evidence.segments.len(), shards(&evidence, 16).len()), (10_000, 625));
 }

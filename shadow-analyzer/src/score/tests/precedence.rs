@@ -29,7 +29,7 @@ const OF_THE_REPLAY: [(Rule, Change, Change); 4] = [
 /// Each rule is reached by the first change and just not by the second.
 #[test]
 fn every_rule_is_reached_and_just_not() {
-    let cases: [(Rule, Change, Change); 17] = [
+    let cases: [(Rule, Change, Change); 18] = [
         (
             Rule::NewlyUnbalanced,
             |t, _, _| t.exchanges.newly_unbalanced = 1,
@@ -51,6 +51,7 @@ fn every_rule_is_reached_and_just_not() {
         (Rule::NoRate, |t, _, _| booked_in(t, "JPY"), |t, _, _| booked_in(t, "EUR")),
         (Rule::Incomplete, |_, _, e| e.tally = None, |_, _, _| {}),
         (Rule::Incomplete, |t, _, _| t.exchanges.outcomes.matched += 1, |_, _, _| {}),
+        (Rule::Incomplete, |t, _, e| of_one_stratum(t, e, 11), |t, _, e| of_one_stratum(t, e, 10)),
         (
             Rule::Gaps,
             |_, _, e| e.gaps.push("instance a has not sealed".into()),
@@ -98,6 +99,17 @@ fn every_rule_is_reached_and_just_not() {
         expect(&judged_after(reach), rule.effect(), &[rule]);
         expect(&judged_after(miss), Decision::Certified, &[]);
     }
+}
+
+/// All exchanges are of one stratum, of which the recorders say that they recorded so many.
+fn of_one_stratum(totals: &mut Totals, evidence: &mut Evidence, recorded: u64) {
+    totals.exchanges.strata.insert("all".into(), totals.exchanges.outcomes.clone());
+    let tally = shadow_recorder::segment::Tally {
+        observed: recorded,
+        recorded,
+        ..shadow_recorder::segment::Tally::default()
+    };
+    evidence.strata.insert("all".into(), Accounted { tally, beyond: 0 });
 }
 
 fn errors(totals: &mut Totals, evidence: &mut Evidence, errored: u64) {
