@@ -48,6 +48,15 @@ async fn a_run_is_replayed_first_and_certified_later() {
     );
     assert_eq!(verdict.basis.text, "all traffic of the range");
     assert!(!verdict.basis.sampled && verdict.completeness.complete);
+    let [stratum] = &verdict.completeness.strata[..] else { panic!("there is one stratum") };
+    assert_eq!((&*stratum.name, stratum.exchanges.recorded, stratum.complete), ("all", 40, true));
+    assert_eq!((verdict.time.instances, verdict.time.share.as_deref()), (1, Some("1.00")));
+    assert_eq!(verdict.coverage.money_share.as_deref(), Some("1.00"));
+    let show = |arguments: &[&str]| {
+        scene.run("shadow-analyzer", &[&["show", "--run", &run], arguments].concat())
+    };
+    show(&["--ledger"]).expect(0, "0 beyond the threshold");
+    show(&["--coverage", "--json"]).expect(0, "\"money_share\": \"1.00\"");
     assert_eq!(scene.stored("report.html").len(), 1);
     assert_eq!(
         scene.stored(".parquet").len(),

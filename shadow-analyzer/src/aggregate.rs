@@ -20,6 +20,7 @@ mod assumed;
 mod control;
 mod largest;
 mod rows;
+mod scenarios;
 mod strata;
 mod structure;
 
@@ -59,6 +60,7 @@ pub fn totals(journal: &Journal, rates: &Rates) -> Result<Totals, AggregateError
     control::add(journal, &mut totals)?;
     totals.assumed = assumed::of(journal)?;
     totals.structure = structure::of(journal)?;
+    totals.scenarios = scenarios::of(journal)?;
     Ok(totals)
 }
 

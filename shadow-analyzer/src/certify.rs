@@ -180,6 +180,7 @@ fn known(run: &Run) -> Evidence {
         sampled_out: run.evidence.sampled_out,
         gaps: run.evidence.gaps.clone(),
         strata: accounted(&run.evidence),
+        counted: (*run.evidence.counted).clone(),
         control: run.settings.control.is_some(),
         own_upstreams: run.settings.own_upstreams,
     }
@@ -238,6 +239,8 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         basis: judgement.basis,
         next: judgement.next,
         completeness: judgement.completeness,
+        ledger: judgement.ledger,
+        coverage: judgement.coverage,
         time: evidence::time::coverage(run.range(), &run.evidence.presence),
         reporting_currency: policy.rates.reporting_currency.clone(),
         rates: policy.rates.texts(),
@@ -250,6 +253,7 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         not_compared: exchanges.reasons,
         losses: Losses {
             dropped: evidence.dropped,
+            money: judgement.lost,
             sampled_out: evidence.sampled_out,
             gaps: evidence.gaps,
             unreadable: evidence.tally.map(|tally| tally.losses).unwrap_or_default(),

@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod show;
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
@@ -17,9 +19,11 @@ use shadow_replayer::plan::Range;
 use shadow_replayer::progress::Printer;
 use shadow_replayer::run::RunId;
 
+use self::show::Show;
 use crate::certify::{CertifyError, Subject, certify};
 use crate::config::{Config, take_if_present};
 use crate::map::Summary;
+use crate::show::ShowError;
 use crate::terminal;
 use crate::verdict::Decision;
 
@@ -48,6 +52,8 @@ pub struct Args {
 pub enum Command {
     /// Judge a run; or replay a time range against a candidate first, as the gate of a pipeline.
     Certify(Box<Certify>),
+    /// Show what a verdict rests on: the books of both sides, the differing exchanges, the scenarios.
+    Show(Show),
     /// Show what the ledger mapping reads from recorded traffic, without a candidate.
     Map {
         /// The first instant of the range, for example 2026-11-20T07:00:00Z.
@@ -128,6 +134,7 @@ async fn execute(args: Args) -> anyhow::Result<u8> {
     let document = Document::parse(&args.config, &text, config::process_environment)?;
     match args.command {
         Command::Certify(certify) => judge(document, *certify).await,
+        Command::Show(show) => show.execute(&args.config).await,
         Command::Map { from, to } => show_mapping(document, &args.config, range(from, to)?).await,
     }
 }
@@ -166,6 +173,7 @@ async fn show_mapping(document: Document<'_>, file: &Path, range: Range) -> anyh
 fn exit_code(error: &anyhow::Error) -> u8 {
     let usage = error.is::<ConfigError>()
         || error.is::<Usage>()
+        || matches!(error.downcast_ref(), Some(ShowError::None(_)))
         || error.downcast_ref::<CertifyError>().is_some_and(CertifyError::is_usage)
         || error.downcast_ref::<RunError>().is_some_and(RunError::is_usage);
     if usage { USAGE } else { INTERNAL }
@@ -196,7 +204,8 @@ mod tests {
         let candidate = "certify --candidate http://c:1 --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z";
         let latest =
             "certify --candidate http://c:1 --build b --latest 24h --sample 0.1 --rate 500 --twice";
-        for arguments in [run, candidate, latest] {
+        let show = "show --run 0197a1b2-0000-7000-8000-000000000001 --ledger --json";
+        for arguments in [run, candidate, latest, show] {
             assert!(parse(&format!("shadow-analyzer {arguments}")).is_ok(), "{arguments}");
         }
         for wrong in [
@@ -214,6 +223,8 @@ mod tests {
             &format!("{run} --twice"),
             &format!("{run} --rate 500"),
             "map --from 2026-11-20T07:00:00Z",
+            "show",
+            "show --run 0197a1b2-0000-7000-8000-000000000001 --ledger --samples",
         ] {
             assert!(parse(&format!("shadow-analyzer {wrong}")).is_err(), "{wrong}");
         }

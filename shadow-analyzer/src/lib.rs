@@ -30,4 +30,5 @@ mod evidence;
 pub mod verdict;
 pub mod report;
 pub mod terminal;
+mod show;
 pub mod map;

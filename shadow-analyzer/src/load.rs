@@ -129,6 +129,8 @@ fn entry_columns() -> Vec<(&'static str, DataType)> {
         ("currency", text.clone()),
         ("debit", money.clone()),
         ("credit", money),
+        ("accounting_date", text.clone()),
+        ("entity", text.clone()),
         ("kind", text.clone()),
         ("blame", text),
     ]

@@ -16,9 +16,11 @@ mod heat;
 mod exchange;
 mod structure;
 mod evidence;
+mod ledger;
+mod coverage;
 mod policy;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +45,8 @@ struct Page {
     exchanges: exchange::Exchanges,
     structure: structure::Structural,
     evidence: evidence::Evidence,
+    ledger: ledger::Ledger,
+    coverage: coverage::Scenarios,
     not_compared: policy::NotCompared,
     running: policy::Running,
     policy: policy::Policy,
@@ -70,6 +74,8 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         exchanges: exchange::Exchanges::of(&verdict.differing),
         structure: structure::Structural::of(&verdict.structure),
         evidence: evidence::Evidence::of(verdict),
+        ledger: ledger::Ledger::of(&verdict.ledger),
+        coverage: coverage::Scenarios::of(&verdict.coverage),
         not_compared: policy::NotCompared::of(&verdict.not_compared),
         running: policy::Running::of(verdict),
         policy: policy::Policy::of(verdict),

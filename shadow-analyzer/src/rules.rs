@@ -363,7 +363,8 @@ fn gaps(case: &Case<'_>) -> Vec<Finding> {
 
 fn dropped(case: &Case<'_>) -> Vec<Finding> {
     let total: u64 = case.evidence.dropped.values().sum();
-    if total == 0 {
+    // Where their money is known the thresholds judge it.
+    if total == 0 || case.lost().is_some_and(|lost| lost.known) {
         return Vec::new();
     }
     let reasons: Vec<String> =
@@ -384,8 +385,9 @@ fn not_examined(case: &Case<'_>) -> Vec<Finding> {
     per_cell(Rule::NotExamined, case.gated().filter(|cell| cell.not_examined_beyond), |cell| {
         let money = cell.shown.not_examined.as_deref();
         let money = money.map_or("an unknown amount".into(), |money| case.money(money));
+        let most = if case.lost().is_some_and(|lost| lost.at_most) { "up to " } else { "" };
         let found = format!(
-            "{}: {money} of production's money was not compared, which is more than the cell's threshold",
+            "{}: {most}{money} of production's money was not compared, which is more than the cell's threshold",
             named(cell)
         );
         let advice = format!(

@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shadow_replayer::plan::Accounted;
+use shadow_replayer::plan::{Accounted, Counted};
 use shadow_replayer::run::Tally;
 
 use crate::cell::{self, JudgedCell};
-use crate::evidence::completeness;
+use crate::evidence::{census, completeness, coverage, ledger};
 use crate::money::people;
 use crate::number::{self, count};
 use crate::policy::Policy;
 use crate::rules::{self, Finding};
 use crate::totals::{Overflow, Totals};
 use crate::verdict::{
-    Basis, CellName, Completeness, Decision, Dimension, DimensionName, Outcomes, Reason, Stratum,
+    Basis, CellName, Completeness, Coverage, Decision, Dimension, DimensionName, LedgerValidation,
+    LostMoney, Outcomes, Reason, Stratum,
 };
 
 /// What is known of a run beside its journal.
@@ -41,6 +42,8 @@ pub struct Evidence {
     pub gaps: Vec<String>,
     /// What the recorders counted, per stratum; empty where the plan did not keep it.
     pub strata: BTreeMap<String, Accounted>,
+    /// The money of everything that passed, as far as it was counted.
+    pub counted: Counted,
     /// Whether a control was asked for.
     pub control: bool,
     /// Whether the candidate called upstreams of its own.
@@ -66,6 +69,12 @@ pub struct Judgement {
     pub basis: Basis,
     /// Whether everything is accounted for.
     pub completeness: Completeness,
+    /// The books of both sides, against the thresholds.
+    pub ledger: LedgerValidation,
+    /// How much of what production does was compared.
+    pub coverage: Coverage,
+    /// What is known of the money of lost exchanges.
+    pub lost: Option<LostMoney>,
     /// The cells.
     pub dimensions: Vec<Dimension>,
     /// The gated cells in which the control is beyond the threshold.
@@ -125,6 +134,11 @@ impl Case<'_> {
             && completeness::incomplete(&self.strata).is_empty()
     }
 
+    /// What is known of the money of lost exchanges.
+    pub(crate) fn lost(&self) -> Option<LostMoney> {
+        census::lost(self.totals, self.evidence)
+    }
+
     /// Money in the reporting currency, for people.
     pub(crate) fn money(&self, decimal: &str) -> String {
         people(decimal, &self.policy.rates.reporting_currency)
@@ -141,6 +155,8 @@ impl Case<'_> {
 
 /// Judges a run.
 pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Judgement, Overflow> {
+    let with_lost = census::with_lost(totals, evidence)?;
+    let totals = &*with_lost;
     let mut cells = Vec::with_capacity(totals.cells.len());
     for (name, cell) in &totals.cells {
         cells.push(cell::judge(name, cell, &policy.dimensions[&name.dimension], &policy.rates)?);
@@ -175,6 +191,9 @@ pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Ju
         reasons: findings.iter().map(Finding::reason).collect(),
         basis: basis(&case),
         completeness: completeness::of(&case),
+        lost: census::lost(totals, evidence),
+        ledger: ledger::validation(&totals.ledger, &case.cells, &policy.rates)?,
+        coverage: coverage::of(&totals.scenarios, &policy.rates),
         dimensions: dimensions(&case),
         control_cells: case
             .gated()

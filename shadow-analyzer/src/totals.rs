@@ -5,6 +5,12 @@
 
 use std::collections::BTreeMap;
 
+mod ledger;
+mod scenario;
+
+pub use ledger::{Books, Ledger, LedgerPlace};
+pub use scenario::{ScenarioName, ScenarioTotals, Scenarios};
+
 use crate::verdict::{
     Assumed, CellName, DifferingExchange, DimensionName, Latency, OutcomeReason, Outcomes,
     Structure, UpstreamCalls,
@@ -161,6 +167,10 @@ pub struct Totals {
     pub assumed: Assumed,
     /// What differs outside the ledger mapping.
     pub structure: Structure,
+    /// The books of both sides, account by account.
+    pub ledger: Ledger,
+    /// What production books in which answers.
+    pub scenarios: Scenarios,
 }
 
 /// What happened to the control's exchanges.
@@ -212,6 +222,7 @@ impl Totals {
         money: Money,
         lines: u64,
     ) -> Result<(), Overflow> {
+        self.ledger.entry(LedgerPlace::of(place)).or_default().add(part, money, lines)?;
         for dimension in DimensionName::ALL {
             let cell = self.cells.entry(place.cell(dimension)).or_default();
             let totals = cell.currencies.entry(place.currency.clone()).or_default();

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 mod cell;
 mod completeness;
+mod coverage;
 mod exchange;
+mod ledger;
 mod policy;
 mod replay;
 mod structure;
@@ -26,9 +28,12 @@ mod time;
 
 pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Sides};
 pub use completeness::{Completeness, Outcomes, Passed, Stratum};
+pub use coverage::{Coverage, SCENARIOS_MAX, Scenario};
 pub use exchange::{
-    Differing, DifferingExchange, Latency, Line, Losses, OutcomeReason, Percentiles, UpstreamCalls,
+    Differing, DifferingExchange, FieldDifference, Latency, Line, Losses, LostMoney, OutcomeReason,
+    Percentiles, UpstreamCalls,
 };
+pub use ledger::{Compared, LEDGER_ROWS_MAX, LedgerResult, LedgerRow, LedgerSum, LedgerValidation};
 pub use policy::{CellPolicy, DimensionPolicy, Policy, ThresholdPolicy};
 pub use replay::{Assumed, AssumedMoney, Replay};
 pub use structure::{
@@ -45,6 +50,8 @@ pub const VERSION: u32 = 1;
 pub const DIFFERING_EXCHANGES_MAX: usize = 200;
 /// Lines that one differing exchange shows, both sides together.
 pub const EXCHANGE_LINES_MAX: usize = 100;
+/// Fields that one differing exchange shows; of 200 exchanges they are at most 1.5 MiB of JSON.
+pub const EXCHANGE_FIELDS_MAX: usize = 50;
 
 /// Returns where a verdict lies in the store.
 pub fn key(run_id: &str, revision: u32) -> String {
@@ -113,6 +120,12 @@ pub struct Verdict {
     pub differing: Differing,
     /// Why exchanges were filtered, errored or unverified; most frequent first.
     pub not_compared: Vec<OutcomeReason>,
+    /// The books of both sides over the range, account by account: the aggregate check.
+    #[serde(default)]
+    pub ledger: LedgerValidation,
+    /// How much of what production does was compared.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// What is missing from the range.
     pub losses: Losses,
     /// How the candidate's upstream calls were answered.

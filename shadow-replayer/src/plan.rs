@@ -16,7 +16,7 @@ use crate::run::{Evidence, FrozenSegment};
 mod account;
 pub mod time;
 
-pub use account::Accounted;
+pub use account::{Accounted, Counted};
 use time::{Boots, is_unsealed, recorded_in};
 
 /// A half-open range of time, in UTC, on `received_at`.

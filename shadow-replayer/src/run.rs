@@ -26,7 +26,7 @@ use crate::journal::Outcome;
 use crate::misses::Misses;
 use crate::pace::Pace;
 use crate::plan::time::Presence;
-use crate::plan::{Accounted, Range};
+use crate::plan::{Accounted, Counted, Range};
 
 /// Names a run and everything derived from it: a `UUIDv7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -226,6 +226,9 @@ pub struct Evidence {
     /// What the segments say of the exchanges that passed, per stratum; empty in runs of older versions.
     #[serde(default)]
     pub strata: BTreeMap<String, Accounted>,
+    /// The money of everything that passed, recorded or not, as far as there is a census.
+    #[serde(default)]
+    pub counted: Box<Counted>,
     /// Which recorder was there when, and what of its time is missing; empty in runs of older versions.
     #[serde(default)]
     pub presence: Vec<Presence>,

@@ -11,10 +11,13 @@ use shadow_recorder::amount::format_units;
 
 use super::rows::Rows;
 use super::{AggregateError, run};
+use crate::evidence::sample;
 use crate::load::Journal;
 use crate::money::{self, Rates, whole};
 use crate::totals::{Money, Place};
-use crate::verdict::{DIFFERING_EXCHANGES_MAX, DifferingExchange, EXCHANGE_LINES_MAX, Line};
+use crate::verdict::{
+    DIFFERING_EXCHANGES_MAX, DifferingExchange, EXCHANGE_FIELDS_MAX, EXCHANGE_LINES_MAX, Line,
+};
 
 /// Keeps the [`DIFFERING_EXCHANGES_MAX`] largest; among equals those with the lower ids.
 pub(super) struct Largest<'r> {
@@ -105,6 +108,10 @@ impl<'r> Largest<'r> {
             exchange.kinds = kinds.into_iter().collect();
             exchange.money = money::text(&money);
             exchange.lines_left_out = lines.len().saturating_sub(EXCHANGE_LINES_MAX) as u64;
+            let mut fields = sample::differences(&lines);
+            exchange.fields_left_out = fields.len().saturating_sub(EXCHANGE_FIELDS_MAX) as u64;
+            fields.truncate(EXCHANGE_FIELDS_MAX);
+            exchange.fields = fields;
             lines.truncate(EXCHANGE_LINES_MAX);
             exchange.lines = lines;
             Some(exchange)
@@ -171,6 +178,8 @@ fn heads(
             money: String::new(),
             lines: Vec::new(),
             lines_left_out: 0,
+            fields: Vec::new(),
+            fields_left_out: 0,
         };
         heads.insert(id, head);
     }
@@ -206,6 +215,8 @@ fn lines(
             currency: rows.owned("currency", row)?,
             debit: format_units(rows.units("debit", row)?),
             credit: format_units(rows.units("credit", row)?),
+            accounting_date: rows.text("accounting_date", row)?.map(str::to_owned),
+            entity: rows.text("entity", row)?.map(str::to_owned),
         });
     }
     Ok(lines)

@@ -11,6 +11,8 @@ use super::*;
 use crate::totals::{ControlTotals, CurrencyTotals};
 use crate::verdict::{CellName, DIFFERING_EXCHANGES_MAX, DimensionName, EXCHANGE_LINES_MAX};
 
+mod evidence;
+
 const PI_ONE: i64 = 1 << 53;
 
 fn run_id() -> RunId {

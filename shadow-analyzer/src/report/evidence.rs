@@ -27,7 +27,7 @@ pub(super) struct StratumRow {
 
 /// The time that was recorded.
 pub(super) struct Time {
-    pub(super) summary: String,
+    pub(super) summary: Text,
     pub(super) gaps: Vec<GapRow>,
     pub(super) gaps_more: u64,
     pub(super) starts: Vec<StartRow>,
@@ -82,7 +82,7 @@ fn stratum(of: &Stratum) -> StratumRow {
     StratumRow {
         name: Text::name(&of.name),
         complete: of.complete,
-        passed: passed.unwrap_or_else(|| [const { String::new() }; 5].map(|_| "–".to_owned())),
+        passed: passed.unwrap_or_else(|| [(); 5].map(|()| "–".to_owned())),
         outcomes: outcomes.map(count),
     }
 }
@@ -99,14 +99,14 @@ impl Time {
     }
 }
 
-fn summary(time: &TimeCoverage) -> String {
+fn summary(time: &TimeCoverage) -> Text {
     let share = time.share.as_deref().unwrap_or("0.00");
-    format!(
-        "{} of {} instance-seconds are covered, {share} of 1, from {}",
+    Text::sentence(&format!(
+        "{} of {} instance-seconds are covered, {share} of 1, from {}.",
         time.covered_seconds,
         time.instance_seconds,
         counted(time.instances, "instance", "instances"),
-    )
+    ))
 }
 
 fn gap(of: &TimeGap) -> GapRow {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use crate::evidence::sample;
 use crate::number::{count, counted};
 use crate::report::text::{Figure, Text, instant};
 use crate::verdict::{Differing, DifferingExchange, Line};
@@ -13,8 +14,6 @@ const EXCHANGES_MAX: usize = 60;
 const EXCHANGE_ROWS_MAX: usize = 40;
 /// Rows that the page shows of all exchanges: 1,200 of them are about 1.5 MiB.
 const ROWS_MAX: usize = 1_200;
-/// Fields in which two lines must agree to be two versions of one line.
-const PAIR_FIELDS_MIN: usize = 2;
 
 /// The section of differing exchanges.
 pub(super) struct Exchanges {
@@ -66,6 +65,15 @@ pub(super) struct Row {
     pub(super) word: &'static str,
     /// Primary, then shadow.
     pub(super) sides: [Option<Side>; 2],
+    /// What else differs, such as the accounting date.
+    pub(super) further: Vec<Further>,
+}
+
+/// A field without a column of its own in which the two sides differ.
+pub(super) struct Further {
+    pub(super) name: Text,
+    pub(super) primary: Text,
+    pub(super) shadow: Text,
 }
 
 /// What one side booked on a line.
@@ -142,7 +150,7 @@ impl Exchange {
         let mut transactions = Vec::new();
         for (number, lines) in lines {
             let key = lines.iter().find_map(|line| line.transaction_key.as_deref());
-            let mut rows = pairs(&lines);
+            let mut rows = sample::pairs(&lines);
             hidden += rows.len().saturating_sub(rows_left) as u64;
             rows.truncate(rows_left);
             rows_left -= rows.len();
@@ -182,40 +190,6 @@ fn statuses(exchange: &DifferingExchange) -> String {
     }
 }
 
-/// Returns the lines of a transaction, each beside what the other side made of it. This is for the eye only: it changes no figure.
-fn pairs<'a>(lines: &[&'a Line]) -> Vec<(Option<&'a Line>, Option<&'a Line>)> {
-    let mut shadow: Vec<_> = lines.iter().copied().filter(|line| line.source == "shadow").collect();
-    let mut rows = Vec::new();
-    for line in lines.iter().copied().filter(|line| line.source != "shadow") {
-        if line.source == "both" {
-            rows.push((Some(line), Some(line)));
-            continue;
-        }
-        let nearest = (0..shadow.len())
-            .filter(|at| {
-                shadow[*at].kind == line.kind && agreeing(shadow[*at], line) >= PAIR_FIELDS_MIN
-            })
-            // The first of equals: `max_by_key` keeps the last.
-            .rev()
-            .max_by_key(|at| agreeing(shadow[*at], line));
-        rows.push((Some(line), nearest.map(|at| shadow.remove(at))));
-    }
-    rows.extend(shadow.into_iter().map(|line| (None, Some(line))));
-    rows
-}
-
-fn agreeing(left: &Line, right: &Line) -> usize {
-    [
-        left.line_of_business == right.line_of_business,
-        left.gl_account == right.gl_account,
-        left.currency == right.currency,
-        (&left.debit, &left.credit) == (&right.debit, &right.credit),
-    ]
-    .into_iter()
-    .filter(|agrees| *agrees)
-    .count()
-}
-
 fn row(primary: Option<&Line>, shadow: Option<&Line>) -> Row {
     let (symbol, word) = match (primary, shadow) {
         (Some(line), Some(_)) if line.source == "both" => ("=", "same"),
@@ -227,7 +201,24 @@ fn row(primary: Option<&Line>, shadow: Option<&Line>) -> Row {
         symbol,
         word,
         sides: [primary.map(|line| side(line, shadow)), shadow.map(|line| side(line, primary))],
+        further: primary
+            .zip(shadow)
+            .map_or_else(Vec::new, |(primary, shadow)| further(primary, shadow)),
     }
+}
+
+fn further(primary: &Line, shadow: &Line) -> Vec<Further> {
+    let sides = [primary, shadow].map(|line| [&line.accounting_date, &line.entity]);
+    let names = ["accounting date", "legal entity"].into_iter();
+    let differing = names.zip(sides[0].into_iter().zip(sides[1])).filter(|(_, (a, b))| a != b);
+    let text = |value: &Option<String>| Text::name(value.as_deref().unwrap_or("–"));
+    differing
+        .map(|(name, (primary, shadow))| Further {
+            name: Text::name(name),
+            primary: text(primary),
+            shadow: text(shadow),
+        })
+        .collect()
 }
 
 fn side(line: &Line, other: Option<&Line>) -> Side {

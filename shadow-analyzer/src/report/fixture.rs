@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::verdict::{
-    Basis, Candidate, Cell, CellName, CellPolicy, Completeness, CurrencyMoney, Decision, Differing,
-    DifferingExchange, Dimension, DimensionName, DimensionPolicy, FORMAT, Judged, Latency, Line,
-    Losses, Measure, OutcomeReason, Outcomes, Percentiles, Policy, Reason, Rule, Sides, Structure,
-    ThresholdPolicy, TimeCoverage, UpstreamCalls, VERSION, Verdict,
+    Basis, Candidate, Cell, CellName, CellPolicy, Completeness, Coverage, CurrencyMoney, Decision,
+    Differing, DifferingExchange, Dimension, DimensionName, DimensionPolicy, FORMAT, Judged,
+    Latency, LedgerValidation, Line, Losses, Measure, OutcomeReason, Outcomes, Percentiles, Policy,
+    Reason, Rule, Sides, Structure, ThresholdPolicy, TimeCoverage, UpstreamCalls, VERSION, Verdict,
 };
+
+mod evidence;
 
 pub(super) fn sides(primary: &str, shadow: &str, difference: &str, gross: &str) -> Sides {
     Sides {
@@ -111,6 +113,8 @@ pub(super) fn line(
         currency: "USD".into(),
         debit: amounts[0].into(),
         credit: amounts[1].into(),
+        accounting_date: None,
+        entity: None,
     }
 }
 
@@ -119,16 +123,16 @@ pub(super) fn exchange(number: u32) -> DifferingExchange {
     let mut lines = vec![
         line(0, "both", None, ["Rides", "1100 Receivables"], ["124.00", "0.00"]),
         line(1, "primary", kind, ["Eats", "4000 Revenue"], ["0.00", "100.00"]),
-        line(1, "shadow", kind, ["Rides", "4000 Revenue"], ["0.00", "100.00"]),
-        line(2, "both", None, ["Rides", "2200 Tax payable"], ["0.00", "24.00"]),
+        line(2, "shadow", kind, ["Rides", "4000 Revenue"], ["0.00", "100.00"]),
+        line(3, "both", None, ["Rides", "2200 Tax payable"], ["0.00", "24.00"]),
     ];
     let mut kinds = vec!["reclassified".to_owned()];
     if number % 3 == 1 {
         let kind = Some("amount_changed");
-        lines.push(line(3, "primary", kind, ["Eats", "6100 Courier pay"], ["18.105", "0.00"]));
-        lines.push(line(3, "shadow", kind, ["Eats", "6100 Courier pay"], ["18.11", "0.00"]));
+        lines.push(line(4, "primary", kind, ["Eats", "6100 Courier pay"], ["18.105", "0.00"]));
+        lines.push(line(5, "shadow", kind, ["Eats", "6100 Courier pay"], ["18.11", "0.00"]));
         lines.push(line(
-            4,
+            6,
             "primary",
             Some("missing"),
             ["Eats", "6900 Rounding"],
@@ -149,6 +153,8 @@ pub(super) fn exchange(number: u32) -> DifferingExchange {
         money: "100.00".into(),
         lines,
         lines_left_out: 0,
+        fields: Vec::new(),
+        fields_left_out: 0,
     }
 }
 
@@ -276,6 +282,8 @@ fn empty(verdict: Decision) -> Verdict {
             strata: Vec::new(),
         },
         time: TimeCoverage::default(),
+        ledger: LedgerValidation::default(),
+        coverage: Coverage::default(),
         reporting_currency: "USD".into(),
         rates: BTreeMap::from([("EUR".into(), "1.08".into()), ("USD".into(), "1.00".into())]),
         dimensions: Vec::new(),
@@ -292,7 +300,7 @@ fn empty(verdict: Decision) -> Verdict {
 }
 
 /// A build that books revenue of one line of business under another, twice its threshold.
-pub(super) fn refused() -> Verdict {
+pub(crate) fn refused() -> Verdict {
     let reason = |rule, line: &str, more: &str| Reason {
         rule,
         effect: Rule::effect(rule),
@@ -307,7 +315,7 @@ pub(super) fn refused() -> Verdict {
         |p50, p95, p99| Percentiles { p50_us: Some(p50), p95_us: Some(p95), p99_us: Some(p99) };
     let unverified =
         "the candidate made an upstream call that production never made: GET /fares/surge";
-    Verdict {
+    let mut verdict = Verdict {
         confidence: 50,
         decided: true,
         why: "Eats strayed 2.0 times its threshold: 2000.00 USD of its revenue is booked under Rides.".into(),
@@ -328,7 +336,9 @@ pub(super) fn refused() -> Verdict {
         upstream: UpstreamCalls { hits: 12_640, misses: 5, unused: 2 },
         latency: Latency { primary: percentiles(12_345, 48_002, 131_900), shadow: percentiles(9_120, 30_777, 88_051) },
         ..empty(Decision::Refused)
-    }
+    };
+    evidence::add(&mut verdict);
+    verdict
 }
 
 /// A build that differs within its thresholds.

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use crate::report::fixture::{certified, differing, equal, exchange, inconclusive, refused, sides};
 use crate::report::render;
 use crate::verdict::{
-    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath, Passed,
-    Replay, Start, Stratum, Stretch, StructuralDifference, StructuralExample, Structure,
-    TimeCoverage, TimeGap, Verdict,
+    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath, Replay,
+    StructuralDifference, StructuralExample, Structure, Verdict,
 };
 
 fn page(verdict: &Verdict) -> String {
@@ -153,56 +152,33 @@ fn what_differs_beside_money_and_what_the_control_shows_is_on_the_page() {
 }
 
 #[test]
-fn every_stratum_and_every_gap_is_on_the_page() {
-    let mut verdict = refused();
-    let stretch = |from: &str, to: &str, seconds: &str| Stretch {
-        from: from.parse().expect("an instant"),
-        to: to.parse().expect("an instant"),
-        seconds: seconds.into(),
-    };
-    verdict.completeness.strata = vec![Stratum {
-        name: "large bookings".into(),
-        complete: false,
-        passed: Some(Passed {
-            observed: 5_001,
-            dropped: [("queue_full".to_owned(), 783)].into(),
-            ..Passed::default()
-        }),
-        exchanges: verdict.exchanges.clone(),
-    }];
-    let hour = stretch("2026-03-14T00:00:00Z", "2026-03-14T01:00:00Z", "3600.00");
-    let lost = stretch("2026-03-14T00:10:00Z", "2026-03-14T00:10:41Z", "41.00");
-    verdict.time = TimeCoverage {
-        instances: 1,
-        instance_seconds: "3600.00".into(),
-        covered_seconds: "3559.00".into(),
-        share: Some("0.988611".into()),
-        gaps: vec![TimeGap {
-            instance: "pod-7".into(),
-            boot: "b".into(),
-            cause: "crashed".into(),
-            text: String::new(),
-            time: lost.clone(),
-        }],
-        unrecorded: vec![lost],
-        starts: vec![Start {
-            instance: "pod-7".into(),
-            boot: "b".into(),
-            build: "2026.10".into(),
-            time: hour,
-            covered_seconds: "3559.00".into(),
-        }],
-        ..TimeCoverage::default()
-    };
-    let seen = seen(&page(&verdict));
+fn what_the_verdict_rests_on_is_on_the_page() {
+    let seen = seen(&page(&refused()));
     for expected in [
         "large bookings ✕ not all 5,001 0 0 0 783 4,218 4,189 20 4 0 5",
         "3559.00 of 3600.00 instance-seconds are covered, 0.988611 of 1, from 1 instance",
         "pod-7 ended without a clean stop 2026-03-14 00:10:00 UTC 2026-03-14 00:10:41 UTC 41.00",
         "No recorder was there from 2026-03-14 00:10:00 UTC to 2026-03-14 00:10:41 UTC, 41.00 seconds",
+        "4 accounts and currencies, 1 beyond the threshold",
+        "Eats 4000 Revenue USD 31 29 0.00 9,100.25 0.00 7,100.25 0.00 −2,000.00 +2,000.00 1,000.00 ✕ fail",
+        "All accounts USD 31 29",
+        "1 of 9 scenarios of production compared, with 0.50 of 1 of the money that it booked",
+        "Not reached: 8",
+        "Eats 4000 Revenue POST /v1/refunds 0 12 0.00 640.50",
+        "7 more in verdict.json or the journal",
     ] {
         assert!(seen.contains(expected), "{expected} is not in {seen}");
     }
+}
+
+#[test]
+fn a_field_that_moved_is_named_beside_its_line() {
+    let mut verdict = refused();
+    for (line, date) in [(1, "2026-03-31"), (2, "2026-04-01")] {
+        verdict.differing.exchanges[0].lines[line].accounting_date = Some(date.into());
+    }
+    let seen = seen(&page(&verdict));
+    assert!(seen.contains("≠ changed accounting date: 2026-03-31 → 2026-04-01"), "{seen}");
 }
 
 #[test]

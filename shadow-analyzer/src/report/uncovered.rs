@@ -2,7 +2,9 @@
 
 use crate::number::{count, counted};
 use crate::report::text::{Figure, Text, instant, more};
-use crate::verdict::{AssumedMoney, Cell, DimensionName, IgnoredPath, Replay, Stretch, Verdict};
+use crate::verdict::{
+    AssumedMoney, Cell, DimensionName, IgnoredPath, Losses, LostMoney, Replay, Stretch, Verdict,
+};
 
 /// Entries that one item lists.
 const DETAILS_MAX: usize = 6;
@@ -123,6 +125,7 @@ fn losses(verdict: &Verdict) -> Vec<Item> {
         .collect();
     if !dropped.is_empty() {
         items.push(Item::of("Lost while recording, by reason", dropped));
+        items.push(Item::plain("The money of what was lost", lost_money(losses)));
     }
     let list = |title: &str, texts: &[String]| {
         (!texts.is_empty())
@@ -149,6 +152,18 @@ fn losses(verdict: &Verdict) -> Vec<Item> {
         ));
     }
     items
+}
+
+fn lost_money(losses: &Losses) -> &'static str {
+    match &losses.money {
+        Some(LostMoney { known: true, at_most: false, .. }) => {
+            "It is known from the census, and part of the money not examined."
+        }
+        Some(LostMoney { known: true, at_most: true, .. }) => {
+            "It is at most what the census has beyond what was recorded, and part of the money not examined; a segment reaches beyond the range."
+        }
+        _ => "It is not known: set [recorder] census, so that later ranges tell.",
+    }
 }
 
 /// When no recorder was there: nobody knows here whether production served anything then.

@@ -1,8 +1,8 @@
 use super::*;
 use crate::verdict::{
-    Assumed, Basis, Candidate, Completeness, Differing, DimensionName, FORMAT, Judged, Latency,
-    Losses, Measure, OutcomeReason, Outcomes, Policy, Reason, Replay, Rule, Structure,
-    TimeCoverage, UpstreamCalls, VERSION,
+    Assumed, Basis, Candidate, Completeness, Coverage, Differing, DimensionName, FORMAT, Judged,
+    Latency, LedgerValidation, Losses, Measure, OutcomeReason, Outcomes, Policy, Reason, Replay,
+    Rule, Structure, TimeCoverage, UpstreamCalls, VERSION,
 };
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
@@ -89,6 +89,8 @@ fn certified() -> Certified {
             strata: Vec::new(),
         },
         time: TimeCoverage::default(),
+        ledger: LedgerValidation::default(),
+        coverage: Coverage::default(),
         reporting_currency: "USD".into(),
         rates: [("USD".to_owned(), "1".to_owned())].into(),
         dimensions: dimensions(),

@@ -45,6 +45,32 @@ pub struct DifferingExchange {
     pub lines: Vec<Line>,
     /// Lines that are not in `lines`.
     pub lines_left_out: u64,
+    /// Every field in which a line is not the one that the journal pairs it with, in the order of `lines`: the check of single
+    /// transactions. At most [`EXCHANGE_FIELDS_MAX`](super::EXCHANGE_FIELDS_MAX).
+    #[serde(default)]
+    pub fields: Vec<FieldDifference>,
+    /// Fields that are not in `fields`.
+    #[serde(default)]
+    pub fields_left_out: u64,
+}
+
+/// A field of a journal entry line that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldDifference {
+    /// The transaction's position in the exchange.
+    pub transaction: i32,
+    /// The transaction's key, where mapped.
+    pub transaction_key: Option<String>,
+    /// The line's position in the transaction; production's where both sides have it.
+    pub line: i32,
+    /// The kind of difference.
+    pub kind: Option<String>,
+    /// The field's name, as in [`Line`].
+    pub field: String,
+    /// Production's value; absent where it has none.
+    pub primary: Option<String>,
+    /// The candidate's value; absent where it has none.
+    pub shadow: Option<String>,
 }
 
 /// A journal entry line of an exchange.
@@ -73,6 +99,12 @@ pub struct Line {
     pub debit: String,
     /// What is credited.
     pub credit: String,
+    /// The accounting date, where mapped.
+    #[serde(default)]
+    pub accounting_date: Option<String>,
+    /// The legal entity, where mapped.
+    #[serde(default)]
+    pub entity: Option<String>,
 }
 
 /// Why exchanges came out as they did.
@@ -95,6 +127,9 @@ pub struct OutcomeReason {
 pub struct Losses {
     /// Exchanges lost in production while recording, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// What a census knows of their money; absent where nothing was lost, or there is none.
+    #[serde(default)]
+    pub money: Option<LostMoney>,
     /// Exchanges that the sampling left out, as intended.
     pub sampled_out: u64,
     /// Why the range is not wholly covered, found when the run was planned.
@@ -103,6 +138,17 @@ pub struct Losses {
     pub unreadable: Vec<String>,
     /// Exchanges of which not even production's money could be read.
     pub money_unknown: u64,
+}
+
+/// What a census knows of the money of lost exchanges. It is part of the cells' money that was not examined.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostMoney {
+    /// Exchanges that passed and are in no census.
+    pub uncounted: u64,
+    /// Whether all of their money is known, so that the thresholds judge it.
+    pub known: bool,
+    /// Whether some of it may lie outside of the range: a segment reaches beyond it.
+    pub at_most: bool,
 }
 
 /// How the candidate's upstream calls were answered.

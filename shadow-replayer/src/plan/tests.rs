@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use shadow_recorder::census::{Cell, Census, Sums};
 use shadow_recorder::manifest::FORMAT;
 use shadow_recorder::segment::{Calls, Tally, VERSION};
 
@@ -136,6 +137,28 @@ fn what_passed_is_counted_per_stratum_and_what_may_lie_outside_is_told_apart() {
     let large = &evidence.strata["large"];
     assert_eq!((large.tally.recorded, large.beyond), (2, 2));
     assert_eq!(evidence.dropped.values().sum::<u64>(), 1);
+}
+
+#[test]
+fn what_no_census_looked_at_is_counted_and_a_segment_beyond_the_range_only_bounds_it() {
+    let of = |exchanges, units| {
+        let cell = Cell { currency: "USD".into(), ..Cell::default() };
+        let sums = Sums { debit_entries: exchanges, debit_units: units, ..Sums::default() };
+        Some(Census { exchanges, unread: 0, cells: [(cell, sums)].into() })
+    };
+    let strata = |observed| {
+        let tally = Tally { observed, recorded: 1, ..Tally::default() };
+        BTreeMap::from([("all".to_owned(), tally)])
+    };
+    let first = Manifest { census: of(3, 30), strata: strata(3), ..manifest("a", 1, 0, 50) };
+    let second = Manifest { census: of(4, 70), strata: strata(6), ..manifest("a", 2, 50, 100) };
+    let counted = examined(&[first.clone(), second.clone()]).counted;
+    let units: i128 = counted.census.cells.values().map(|sums| sums.debit_units).sum();
+    assert_eq!((units, counted.uncounted, counted.beyond), (100, 2, false));
+    let without = Manifest { census: None, ..second };
+    assert_eq!(examined(&[first.clone(), without]).counted.uncounted, 6);
+    let across = Manifest { opened_at: at(-1), ..first };
+    assert!(examined(&[across]).counted.beyond);
 }
 
 #[test]

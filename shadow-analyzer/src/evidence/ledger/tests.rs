@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+
+use shadow_recorder::amount::{Amount, UNITS};
+
+use super::*;
+use crate::cell;
+use crate::money::Rate;
+use crate::policy::{Net, Threshold, Thresholds};
+use crate::totals::{Money, Part, Place, Totals};
+
+fn place(gl_account: &str, currency: &str) -> Place {
+    Place {
+        line_of_business: "rides".into(),
+        gl_account: gl_account.into(),
+        currency: currency.into(),
+    }
+}
+
+fn credit(units: i128) -> Money {
+    Money { debit: 0, credit: units * UNITS }
+}
+
+/// Adds production's line and the candidate's.
+fn book(totals: &mut Totals, place: &Place, primary: i128, shadow: i128) {
+    totals.add_lines(place, Part::Primary, credit(primary), 1).unwrap();
+    totals.add_lines(place, Part::Shadow, credit(shadow), 1).unwrap();
+}
+
+/// Validates under thresholds of 100 USD, with EUR at 2.
+fn validated(totals: &Totals, gate: bool) -> LedgerValidation {
+    let rates = Rates {
+        reporting_currency: "USD".into(),
+        values: [("EUR".to_owned(), Rate::parse("2").unwrap())].into(),
+    };
+    let net = Net::Fixed(Amount::from_units(100 * UNITS).unwrap());
+    let default = Some(Threshold { net, gross: None });
+    let thresholds = Thresholds { gate, default, cells: BTreeMap::new() };
+    let cells = totals.cells.iter();
+    let cells = cells.map(|(name, cell)| cell::judge(name, cell, &thresholds, &rates).unwrap());
+    validation(&totals.ledger, &cells.collect::<Vec<_>>(), &rates).unwrap()
+}
+
+fn results(validation: &LedgerValidation) -> Vec<(&str, &str, LedgerResult)> {
+    let rows = validation.rows.iter();
+    rows.map(|row| (&*row.gl_account, &*row.books.currency, row.result)).collect()
+}
+
+#[test]
+fn each_account_has_its_books_and_is_held_against_its_threshold() {
+    let mut totals = Totals::default();
+    totals.add_lines(&place("cash", "USD"), Part::Both, credit(500), 5).unwrap();
+    book(&mut totals, &place("fares", "USD"), 1_000, 899);
+    book(&mut totals, &place("tips", "USD"), 1_000, 900);
+    let validation = validated(&totals, true);
+    let expected = [
+        ("fares", "USD", LedgerResult::Fail),
+        ("tips", "USD", LedgerResult::Pass),
+        ("cash", "USD", LedgerResult::Pass),
+    ];
+    assert_eq!(results(&validation), expected);
+    assert_eq!((validation.total, validation.failed, validation.left_out), (3, 1, 0));
+    let fares = &validation.rows[0];
+    assert_eq!(fares.threshold.as_deref(), Some("100.00"));
+    assert_eq!(&*fares.books.credit.difference, "-101.00");
+    assert_eq!(&*fares.books.balance.difference, "101.00");
+    let sum = &validation.sums[0];
+    assert_eq!((sum.entries_primary, sum.entries_shadow), (7, 7));
+    assert_eq!((&*sum.credit.primary, &*sum.credit.shadow), ("2500.00", "2299.00"));
+}
+
+#[test]
+fn rows_that_are_beyond_the_threshold_only_together_fail() {
+    let mut totals = Totals::default();
+    book(&mut totals, &place("fares", "USD"), 1_000, 940);
+    book(&mut totals, &place("fares", "EUR"), 1_000, 970);
+    totals.add_lines(&place("fares", "JPY"), Part::Both, credit(1), 1).unwrap();
+    let expected = [
+        ("fares", "EUR", LedgerResult::Fail),
+        ("fares", "USD", LedgerResult::Fail),
+        ("fares", "JPY", LedgerResult::Pass),
+    ];
+    assert_eq!(results(&validated(&totals, true)), expected);
+}
+
+#[test]
+fn what_is_not_gated_or_has_no_rate_is_not_judged() {
+    let mut totals = Totals::default();
+    book(&mut totals, &place("fares", "USD"), 1_000, 0);
+    assert_eq!(validated(&totals, false).rows[0].result, LedgerResult::NotJudged);
+    let mut totals = Totals::default();
+    book(&mut totals, &place("fares", "JPY"), 1_000, 0);
+    assert_eq!(validated(&totals, true).rows[0].result, LedgerResult::NotJudged);
+}
+
+#[test]
+fn money_that_was_not_examined_is_in_no_row() {
+    let mut totals = Totals::default();
+    totals.add_lines(&place("cash", "USD"), Part::NotExamined, credit(500), 5).unwrap();
+    assert_eq!(validated(&totals, true), LedgerValidation::default());
+}
