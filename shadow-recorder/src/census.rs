@@ -177,8 +177,7 @@ mod tests {
             currency: (*currency).into(),
             debit: debit.parse().unwrap(),
             credit: credit.parse().unwrap(),
-            accounting_date: None,
-            entity: None,
+            ..Entry::default()
         });
         Transaction { key: None, entries: entries.collect() }
     }

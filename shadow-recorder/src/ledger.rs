@@ -21,7 +21,7 @@ pub use path::Path;
 pub use route::{Route, StatusPattern};
 
 /// One line of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// The line of business.
     pub line_of_business: String,
@@ -37,6 +37,12 @@ pub struct Entry {
     pub accounting_date: Option<String>,
     /// The legal entity, where mapped.
     pub entity: Option<String>,
+    /// The values of the further dimensions that the mapping names, less those that are optional and absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dimensions: BTreeMap<String, String>,
+    /// The values of the fields beside money that the mapping names: a part of a line's equality and of no total.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 /// Entries that are booked together.
@@ -111,6 +117,10 @@ pub struct Extract {
     pub accounting_date: Option<Field>,
     /// The legal entity.
     pub entity: Option<Field>,
+    /// Further dimensions of money, by name.
+    pub dimensions: BTreeMap<String, Field>,
+    /// Fields beside money that are compared, by name.
+    pub fields: BTreeMap<String, Field>,
 }
 
 /// One side's answer, as the mapping looks at it: production's or the candidate's.
@@ -140,6 +150,17 @@ pub enum Reading {
 }
 
 impl Mapping {
+    /// Returns the names of the further dimensions, of all rules together.
+    pub fn dimensions(&self) -> BTreeSet<String> {
+        let of_rule = |rule: &Rule| match &rule.source {
+            Source::Answer(extract) | Source::Sink(_, extract) => {
+                extract.dimensions.keys().cloned().collect()
+            }
+            Source::Nothing => Vec::new(),
+        };
+        self.rules.iter().flat_map(of_rule).collect()
+    }
+
     /// Reads what production booked in an exchange; `None` where its answer did not pass to its end: a part of one says nothing about
     /// money, even where it happens to parse.
     pub fn read_exchange(&self, exchange: &Exchange) -> Option<Reading> {
@@ -271,6 +292,14 @@ impl Extract {
             Some(field) => field.text(scope).map_err(|what| format!("{name}: {what}")),
             None => Ok(None),
         };
+        let all = |fields: &BTreeMap<String, Field>| {
+            let mut values = BTreeMap::new();
+            for (name, field) in fields {
+                let value = field.text(scope).map_err(|what| format!("{name}: {what}"))?;
+                values.extend(value.map(|value| (name.clone(), value)));
+            }
+            Ok::<_, String>(values)
+        };
         let currency = named("currency", &self.currency)?;
         if iso_currency::Currency::from_code(&currency).is_none() {
             return Err(format!("currency: `{currency}` is not an ISO 4217 code"));
@@ -283,6 +312,8 @@ impl Extract {
             credit,
             accounting_date: optional("accounting_date", &self.accounting_date)?,
             entity: optional("entity", &self.entity)?,
+            dimensions: all(&self.dimensions)?,
+            fields: all(&self.fields)?,
             currency,
         })
     }

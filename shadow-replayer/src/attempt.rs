@@ -79,7 +79,7 @@ impl Attempt<'_> {
         };
         let window = Arc::new(Window::new());
         let counted = Arc::new(Mutex::new(Tally::default()));
-        let out = Output::create(folder, self.run)?;
+        let out = Output::create(folder, self.run, &self.config.mapping)?;
         let ending = Ending(Arc::clone(&window));
         let writing = write(out, Arc::clone(&window), Arc::clone(&counted));
         let (batches, source) = mpsc::channel(BATCHES_AHEAD);

@@ -9,7 +9,7 @@ use crate::answer::{Answer, Failure};
 use crate::filter::NOT_DRAWN;
 use crate::journal::upstream::calls;
 use crate::journal::{Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
-use crate::pairing;
+use crate::pairing::{self, Unbalanced};
 use crate::structure;
 
 /// What one exchange came to, before it is written.
@@ -18,7 +18,7 @@ struct Result {
     why: Option<Why>,
     blame: Option<Blame>,
     entries: Vec<EntryRow>,
-    newly_unbalanced: i32,
+    unbalanced: Unbalanced,
     transactions: Option<(String, String)>,
 }
 
@@ -203,7 +203,7 @@ fn judge(recorded: &Exchange, answer: &Answer, mapping: &Mapping, primary: &Prim
         why: None,
         blame: None,
         entries: comparison.rows,
-        newly_unbalanced: comparison.newly_unbalanced,
+        unbalanced: comparison.unbalanced,
         transactions: (!equal).then(|| (json(booked), json(&shadow))),
     }
 }
@@ -232,7 +232,7 @@ fn failed(primary: &Primary, why: Why) -> Result {
             why: None,
             blame: None,
             entries: Vec::new(),
-            newly_unbalanced: 0,
+            unbalanced: Unbalanced::default(),
             transactions: None,
         },
     }
@@ -246,7 +246,7 @@ fn errored(primary: &Primary, why: Why) -> Result {
         why: Some(why),
         blame: Some(Blame::Candidate),
         entries: pairing::one_sided(booked, Source::Primary, Kind::Missing),
-        newly_unbalanced: 0,
+        unbalanced: Unbalanced::of(booked, &[]),
         transactions: Some((json(booked), "[]".into())),
     }
 }
@@ -257,7 +257,7 @@ fn unverified(booked: &[Transaction], why: Why) -> Result {
         why: Some(why),
         blame: Some(Blame::Harness),
         entries: pairing::one_sided(booked, Source::Primary, Kind::NotExamined),
-        newly_unbalanced: 0,
+        unbalanced: Unbalanced::of(booked, &[]),
         transactions: None,
     }
 }
@@ -301,7 +301,9 @@ fn row(
         upstream_misses: answer.map_or(0, |answer| count(answer.misses.len())),
         upstream_unused: answer.map_or(0, |answer| count(answer.unused as usize)),
         upstream_assumed: answer.map_or(0, |answer| count(answer.assumed as usize)),
-        newly_unbalanced: result.newly_unbalanced,
+        newly_unbalanced: result.unbalanced.newly,
+        primary_unbalanced: result.unbalanced.primary,
+        shadow_unbalanced: result.unbalanced.shadow,
         money_known,
         pi: long(recorded.sample.pi),
         stratum: recorded.sample.stratum.clone(),

@@ -11,12 +11,15 @@
 //!             transaction, line    int32       transaction_key  text?
 //!             source               text        `both`, `primary`, `shadow` or `control`
 //!             line_of_business, gl_account, currency  text      debit, credit  decimal(38, 9)
-//!             accounting_date, entity  text?   kind  text?      pi  int64, over 2⁵³
+//!             accounting_date, entity  text?   then a column text? for each further dimension of the mapping, by name
+//!             kind                 text?       pi               int64, over 2⁵³
 //!             blame                text?       `harness`: the control shows the same difference
+//!             field, change        text?       what else differs from the other side's line: `memo`, `memo: 'a' → 'b'`
 //! exchange    run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             route, outcome, stratum  text    reason, detail, blame  text?
 //!             primary_status, shadow_status  int32?             primary_duration_us, shadow_duration_us  int64?
 //!             upstream_hits, upstream_misses, upstream_unused, upstream_assumed, newly_unbalanced  int32
+//!             primary_unbalanced, shadow_unbalanced  int32      transactions whose debits are not their credits, per currency
 //!             money_known          bool        pi  int64, over 2⁵³
 //!             control              text?       what the control booked: `reproduced`, `different` or `failed`
 //!             second               text?       the candidate's second answer: `same`, `different` or `failed`
@@ -39,15 +42,16 @@
 use std::path::Path;
 
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use shadow_recorder::ledger::Entry;
 
+mod entry;
 mod table;
 pub mod upstream;
 
 use crate::control::{Control, Second};
 use crate::run::RunId;
 use crate::structure::{Aggregate, Difference, Found, Where};
-use table::{DECIMALS, PRECISION, Table};
+pub use entry::{EntryRow, FieldChange, Kind, Source};
+use table::Table;
 
 /// The tables, in the order in which they are written.
 pub const TABLES: [&str; 5] = ["entry", "exchange", "difference", "structure", "upstream"];
@@ -55,65 +59,6 @@ pub const TABLES: [&str; 5] = ["entry", "exchange", "difference", "structure", "
 /// Returns the key of one table's file of one shard.
 pub fn key(table: &str, revision: u32, run: &RunId, shard: u32) -> String {
     format!("journal/{table}/revision={revision}/run_id={run}/shard={shard}.parquet")
-}
-
-/// On which side a line was booked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Equal on both sides.
-    Both,
-    /// Production only.
-    Primary,
-    /// The candidate only.
-    Shadow,
-    /// The control, in an exchange that it did not reproduce.
-    Control,
-}
-
-impl Source {
-    /// Returns the word in the file.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Both => "both",
-            Self::Primary => "primary",
-            Self::Shadow => "shadow",
-            Self::Control => "control",
-        }
-    }
-}
-
-/// What kind of difference a line is part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// The same amount under another line of business, account or side.
-    Reclassified,
-    /// Another amount under the same line of business and account.
-    AmountChanged,
-    /// The same money on another accounting date.
-    PeriodChanged,
-    /// The same money of another legal entity.
-    EntityChanged,
-    /// Booked by production only.
-    Missing,
-    /// Booked by the candidate only.
-    Extra,
-    /// Production's money of an exchange that was not compared.
-    NotExamined,
-}
-
-impl Kind {
-    /// Returns the word in the file.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Reclassified => "reclassified",
-            Self::AmountChanged => "amount_changed",
-            Self::PeriodChanged => "period_changed",
-            Self::EntityChanged => "entity_changed",
-            Self::Missing => "missing",
-            Self::Extra => "extra",
-            Self::NotExamined => "not_examined",
-        }
-    }
 }
 
 /// How an exchange came out.
@@ -163,25 +108,6 @@ impl Blame {
     }
 }
 
-/// One line of table `entry`, less what its exchange says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryRow {
-    /// The transaction's position in the exchange.
-    pub transaction: i32,
-    /// The transaction's key, where mapped.
-    pub transaction_key: Option<String>,
-    /// The line's position in the transaction.
-    pub line: i32,
-    /// Which side.
-    pub source: Source,
-    /// What was booked.
-    pub entry: Entry,
-    /// Part of which difference.
-    pub kind: Option<Kind>,
-    /// Whose fault, where it is known not to be the candidate's.
-    pub blame: Option<Blame>,
-}
-
 /// One line of table `exchange`, with its lines in the other tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExchangeRow {
@@ -217,6 +143,10 @@ pub struct ExchangeRow {
     pub upstream_assumed: i32,
     /// Transactions balanced in production and unbalanced in the candidate.
     pub newly_unbalanced: i32,
+    /// Production's transactions that are unbalanced.
+    pub primary_unbalanced: i32,
+    /// The candidate's.
+    pub shadow_unbalanced: i32,
     /// Whether production's side could be read.
     pub money_known: bool,
     /// The inclusion probability over 2⁵³.
@@ -254,25 +184,31 @@ pub enum JournalError {
 /// Writes the tables of one shard attempt into a folder, as `<table>.parquet`.
 pub struct Writer {
     run: RunId,
+    dimensions: Vec<String>,
     tables: [Table; TABLES.len()],
     structure: Aggregate,
 }
 
 impl Writer {
-    /// Creates the files.
-    pub fn create(folder: &Path, run: RunId) -> Result<Self, JournalError> {
+    /// Creates the files. Each further dimension is a column of table `entry`.
+    pub fn create(
+        folder: &Path,
+        run: RunId,
+        dimensions: Vec<String>,
+    ) -> Result<Self, JournalError> {
         let table = |n: usize, schema: Schema| {
             Table::create(&folder.join(format!("{}.parquet", TABLES[n])), schema)
         };
         Ok(Self {
             run,
             tables: [
-                table(0, entry_schema())?,
+                table(0, entry::schema(&dimensions))?,
                 table(1, exchange_schema())?,
                 table(2, difference_schema())?,
                 table(3, structure_schema())?,
                 table(4, upstream::schema())?,
             ],
+            dimensions,
             structure: Aggregate::default(),
         })
     }
@@ -288,7 +224,7 @@ impl Writer {
         };
         for line in &row.entries {
             common(entries);
-            append_entry(entries, row, line);
+            entry::append(entries, row, line, &self.dimensions);
             entries.end_row()?;
         }
         common(exchanges);
@@ -322,23 +258,6 @@ impl Writer {
     }
 }
 
-fn append_entry(table: &mut Table, row: &ExchangeRow, line: &EntryRow) {
-    table.int(3, Some(line.transaction));
-    table.int(4, Some(line.line));
-    table.text(5, line.transaction_key.as_deref());
-    table.text(6, Some(line.source.word()));
-    table.text(7, Some(&line.entry.line_of_business));
-    table.text(8, Some(&line.entry.gl_account));
-    table.text(9, Some(&line.entry.currency));
-    table.decimal(10, line.entry.debit.units());
-    table.decimal(11, line.entry.credit.units());
-    table.text(12, line.entry.accounting_date.as_deref());
-    table.text(13, line.entry.entity.as_deref());
-    table.text(14, line.kind.map(Kind::word));
-    table.long(15, Some(row.pi));
-    table.text(16, line.blame.map(Blame::word));
-}
-
 fn append_exchange(table: &mut Table, row: &ExchangeRow) {
     table.text(3, Some(&row.route));
     table.text(4, Some(row.outcome.word()));
@@ -359,6 +278,8 @@ fn append_exchange(table: &mut Table, row: &ExchangeRow) {
     table.int(19, Some(row.upstream_assumed));
     table.text(20, row.control.map(Control::word));
     table.text(21, row.second.map(Second::word));
+    table.int(22, Some(row.primary_unbalanced));
+    table.int(23, Some(row.shadow_unbalanced));
 }
 
 fn append_structure(table: &mut Table, at: &Where, found: &Found) {
@@ -384,26 +305,6 @@ fn schema(further: &[(&str, DataType, bool)]) -> Schema {
     Schema::new(common.iter().chain(further).map(field).collect::<Vec<_>>())
 }
 
-fn entry_schema() -> Schema {
-    let money = DataType::Decimal128(PRECISION, DECIMALS);
-    schema(&[
-        ("transaction", DataType::Int32, false),
-        ("line", DataType::Int32, false),
-        ("transaction_key", DataType::Utf8, true),
-        ("source", DataType::Utf8, false),
-        ("line_of_business", DataType::Utf8, false),
-        ("gl_account", DataType::Utf8, false),
-        ("currency", DataType::Utf8, false),
-        ("debit", money.clone(), false),
-        ("credit", money, false),
-        ("accounting_date", DataType::Utf8, true),
-        ("entity", DataType::Utf8, true),
-        ("kind", DataType::Utf8, true),
-        ("pi", DataType::Int64, false),
-        ("blame", DataType::Utf8, true),
-    ])
-}
-
 fn exchange_schema() -> Schema {
     schema(&[
         ("route", DataType::Utf8, false),
@@ -425,6 +326,8 @@ fn exchange_schema() -> Schema {
         ("upstream_assumed", DataType::Int32, false),
         ("control", DataType::Utf8, true),
         ("second", DataType::Utf8, true),
+        ("primary_unbalanced", DataType::Int32, false),
+        ("shadow_unbalanced", DataType::Int32, false),
     ])
 }
 

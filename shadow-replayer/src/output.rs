@@ -3,6 +3,7 @@
 use std::io::BufWriter;
 use std::path::Path;
 
+use shadow_recorder::ledger::Mapping;
 use shadow_recorder::segment::write_frame;
 
 use crate::RunError;
@@ -23,16 +24,17 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn create(folder: &Path, run: &Run) -> Result<Self, RunError> {
+    pub(crate) fn create(folder: &Path, run: &Run, mapping: &Mapping) -> Result<Self, RunError> {
         let header = answer::Header {
             format: answer::FORMAT.into(),
             version: answer::VERSION,
             run_id: run.id.clone(),
             build: run.candidate_build.clone(),
         };
+        let dimensions = mapping.dimensions().into_iter().collect();
         let file = std::fs::File::create(folder.join(ANSWERS)).map_err(RunError::Scratch)?;
         Ok(Self {
-            journal: Writer::create(folder, run.id.clone())?,
+            journal: Writer::create(folder, run.id.clone(), dimensions)?,
             answers: BufWriter::new(file),
             waiting: vec![answer::Line::Header(header)],
         })

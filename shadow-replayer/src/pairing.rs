@@ -14,8 +14,8 @@ use crate::journal::{EntryRow, Kind, Source};
 pub struct Comparison {
     /// Every line of both sides.
     pub rows: Vec<EntryRow>,
-    /// Transactions that balance in production and not in the candidate; a transaction that only the candidate has counts too.
-    pub newly_unbalanced: i32,
+    /// Transactions whose debits are not their credits.
+    pub unbalanced: Unbalanced,
 }
 
 impl Comparison {
@@ -25,9 +25,32 @@ impl Comparison {
     }
 }
 
+/// How many transactions do not balance per currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unbalanced {
+    /// Production's.
+    pub primary: i32,
+    /// The candidate's.
+    pub shadow: i32,
+    /// The candidate's whose counterpart in production balances, or is not there.
+    pub newly: i32,
+}
+
+impl Unbalanced {
+    /// Counts those of both sides, none of them compared with its counterpart.
+    pub fn of(primary: &[Transaction], shadow: &[Transaction]) -> Self {
+        let count = |transactions: &[Transaction]| {
+            let unbalanced = transactions.iter().filter(|transaction| !transaction.balances());
+            i32::try_from(unbalanced.count()).unwrap_or(i32::MAX)
+        };
+        Self { primary: count(primary), shadow: count(shadow), newly: 0 }
+    }
+}
+
 /// Compares what production and the candidate booked in one exchange.
 pub fn compare(primary: &[Transaction], shadow: &[Transaction]) -> Comparison {
-    let mut comparison = Comparison::default();
+    let unbalanced = Unbalanced::of(primary, shadow);
+    let mut comparison = Comparison { rows: Vec::new(), unbalanced };
     for (position, (left, right)) in (0_i32..).zip(pairs(primary, shadow)) {
         let key = left.or(right).and_then(|transaction| transaction.key.as_deref());
         let rows = lines(left.map_or(&[], |t| &*t.entries), right.map_or(&[], |t| &*t.entries));
@@ -40,12 +63,13 @@ pub fn compare(primary: &[Transaction], shadow: &[Transaction]) -> Comparison {
                 source,
                 entry: entry.clone(),
                 kind,
+                changed: None,
                 blame: None,
             });
         }
         let balanced_before = left.is_none_or(Transaction::balances);
         if balanced_before && right.is_some_and(|transaction| !transaction.balances()) {
-            comparison.newly_unbalanced += 1;
+            comparison.unbalanced.newly += 1;
         }
     }
     comparison
@@ -64,6 +88,7 @@ pub fn one_sided(transactions: &[Transaction], source: Source, kind: Kind) -> Ve
                 source,
                 entry: entry.clone(),
                 kind: Some(kind),
+                changed: None,
                 blame: None,
             });
         }
@@ -148,11 +173,20 @@ fn lines<'t>(primary: &'t [Entry], shadow: &'t [Entry]) -> Vec<Row<'t>> {
         }
         None => true,
     });
-    let rules: [(Kind, Resembles); 4] = [
+    let rules: [(Kind, Resembles); 6] = [
+        (Kind::FieldChanged, |a, b| {
+            same_place(a, b)
+                && same_money(a, b)
+                && a.entity == b.entity
+                && a.accounting_date == b.accounting_date
+        }),
         (Kind::PeriodChanged, |a, b| same_place(a, b) && same_money(a, b) && a.entity == b.entity),
         (Kind::EntityChanged, |a, b| same_place(a, b) && same_money(a, b)),
         (Kind::Reclassified, moved),
         (Kind::AmountChanged, same_place),
+        (Kind::CurrencyChanged, |a, b| {
+            a.line_of_business == b.line_of_business && a.gl_account == b.gl_account
+        }),
     ];
     for (kind, is_pair) in rules {
         left.retain(|entry| match right.iter().position(|other| is_pair(entry, other)) {

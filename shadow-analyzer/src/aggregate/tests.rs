@@ -36,8 +36,7 @@ fn line(
         currency: "USD".into(),
         debit: debit.parse().unwrap(),
         credit: credit.parse().unwrap(),
-        accounting_date: None,
-        entity: None,
+        ..Entry::default()
     };
     EntryRow {
         transaction: 0,
@@ -46,6 +45,7 @@ fn line(
         source,
         entry,
         kind,
+        changed: None,
         blame: None,
     }
 }
@@ -67,6 +67,8 @@ fn exchange(id: &str, outcome: Outcome, entries: Vec<EntryRow>) -> ExchangeRow {
         upstream_misses: 0,
         upstream_unused: 1,
         newly_unbalanced: 0,
+        primary_unbalanced: 0,
+        shadow_unbalanced: 0,
         money_known: true,
         pi: PI_ONE,
         stratum: "all".into(),
@@ -85,7 +87,7 @@ fn totals_of(shards: &[Vec<ExchangeRow>]) -> Result<Totals, AggregateError> {
     let folder = tempfile::tempdir().unwrap();
     for (number, rows) in (0_u32..).zip(shards) {
         let attempt = tempfile::tempdir().unwrap();
-        let mut writer = journal::Writer::create(attempt.path(), run_id()).unwrap();
+        let mut writer = journal::Writer::create(attempt.path(), run_id(), Vec::new()).unwrap();
         for row in rows {
             writer.append(row).unwrap();
         }

@@ -40,6 +40,11 @@ impl<'d, 't> Table<'d, 't> {
         self.entries.contains_key(key)
     }
 
+    /// Returns the names of the keys that were not taken yet.
+    pub fn keys(&self) -> Vec<String> {
+        self.entries.keys().map(|key| key.name.to_string()).collect()
+    }
+
     /// Reports a mistake of the section as a whole.
     pub fn mistake(&self, what: &str) {
         self.document.mistake(self.at.unwrap_or(0), format!("{}: {what}", self.label()));
@@ -183,8 +188,8 @@ impl<'d, 't> Table<'d, 't> {
     /// Takes a table of texts, whatever its keys.
     pub fn text_map(&mut self, key: &str) -> Option<BTreeMap<String, At<String>>> {
         let mut table = self.table(key)?;
-        let keys: Vec<String> = table.entries.keys().map(|key| key.name.to_string()).collect();
-        Some(keys.into_iter().filter_map(|key| table.text(&key).map(|text| (key, text))).collect())
+        let texts = table.keys().into_iter();
+        Some(texts.filter_map(|key| table.text(&key).map(|text| (key, text))).collect())
     }
 
     /// Takes a table within this one.

@@ -1,6 +1,9 @@
 //! `[[ledger]]`: how the mapping is written.
+//!
+//! `dimensions` and `fields` hold fields by names of their own. A dimension is a column of the journal, and money is judged by it; a
+//! field is compared line by line and is a part of no total.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
@@ -11,7 +14,32 @@ use super::{
 use crate::config::upstream::Upstream;
 use crate::config::{Document, Table, parse_regex};
 
-const KNOWN: [&str; 18] = [
+/// Names that a dimension or a field cannot have: the columns of the journal's table `entry`, and the parts of its files' keys.
+pub const TAKEN: [&str; 21] = [
+    "run_id",
+    "exchange_id",
+    "occurred_at",
+    "transaction",
+    "line",
+    "transaction_key",
+    "source",
+    "line_of_business",
+    "gl_account",
+    "currency",
+    "debit",
+    "credit",
+    "accounting_date",
+    "entity",
+    "kind",
+    "pi",
+    "blame",
+    "field",
+    "change",
+    "revision",
+    "shard",
+];
+
+const KNOWN: [&str; 20] = [
     "route",
     "status",
     "no_entries",
@@ -29,6 +57,8 @@ const KNOWN: [&str; 18] = [
     "side",
     "accounting_date",
     "entity",
+    "dimensions",
+    "fields",
     "name",
 ];
 
@@ -89,6 +119,12 @@ fn extract(table: &mut Table<'_, '_>) -> Option<Extract> {
     let mut optional = |name| table.has(name).then(|| field(table, name, Level::Entry)).flatten();
     let accounting_date = optional("accounting_date");
     let entity = optional("entity");
+    let (dimensions, fields) = (named(table, "dimensions"), named(table, "fields"));
+    for twice in dimensions.keys().filter(|name| fields.contains_key(*name)) {
+        table.mistake(&format!(
+            "`{twice}` is in `dimensions` and in `fields`: money is compared by a dimension anyway, so take it out of `fields`"
+        ));
+    }
     Some(Extract {
         transactions: transactions?,
         entries: entries?,
@@ -99,7 +135,34 @@ fn extract(table: &mut Table<'_, '_>) -> Option<Extract> {
         money: money?,
         accounting_date,
         entity,
+        dimensions,
+        fields,
     })
+}
+
+/// Takes a table of fields, each under a name of its own.
+fn named(table: &mut Table<'_, '_>, key: &str) -> BTreeMap<String, Field> {
+    let Some(mut inner) = table.table(key) else { return BTreeMap::new() };
+    let mut fields = BTreeMap::new();
+    for name in inner.keys() {
+        if !is_name(&name) {
+            inner.mistake(&format!(
+                "`{name}` is not a name: write lower-case letters, digits and `_`, a letter first"
+            ));
+        } else if TAKEN.contains(&&*name) {
+            inner.mistake(&format!(
+                "`{name}` is taken by a column of the journal: choose another name"
+            ));
+        }
+        fields.extend(field(&mut inner, &name, Level::Entry).map(|field| (name, field)));
+    }
+    inner.finish(&[]);
+    fields
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 fn money(table: &mut Table<'_, '_>) -> Option<Money> {

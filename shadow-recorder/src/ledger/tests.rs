@@ -216,8 +216,7 @@ fn balance_is_per_currency() {
         currency: currency.into(),
         debit: debit.parse().unwrap(),
         credit: credit.parse().unwrap(),
-        accounting_date: None,
-        entity: None,
+        ..Entry::default()
     };
     let balanced =
         Transaction { key: None, entries: vec![entry("USD", "5", "0"), entry("USD", "0", "5")] };
@@ -284,4 +283,46 @@ fn a_part_of_an_answer_says_nothing_about_money() {
         assert_eq!(mapping.read_exchange(&Exchange { end, ..complete.clone() }), None);
     }
     assert_eq!(mapping.read_exchange(&Exchange { response: None, ..complete }), None);
+}
+
+#[test]
+fn further_dimensions_and_fields_are_read_by_their_names() {
+    let further = "dimensions = { country = \"$.country\", product = { path = \"$.p\", optional = true } }\n\
+                   fields = { memo = \"$.memo\" }\n";
+    let mapping = mapping(&format!("{APART}{further}"));
+    assert_eq!(mapping.dimensions(), ["country".to_owned(), "product".to_owned()].into());
+    let answer = |line: &str| {
+        format!(
+            r#"{{"currency":"USD","transactions":[{{"lob":"R","lines":[{{"account":"1","debit":1,{line}}}]}}]}}"#
+        )
+    };
+    let reading = read(&mapping, 200, &answer(r#""country":"NL","memo":"m""#));
+    let Reading::Booked(transactions) = reading else { panic!("{reading:?}") };
+    let entry = &transactions[0].entries[0];
+    assert_eq!(entry.dimensions, [("country".to_owned(), "NL".to_owned())].into());
+    assert_eq!(entry.fields, [("memo".to_owned(), "m".to_owned())].into());
+    let what = reason(read(&mapping, 200, &answer(r#""country":"NL""#)));
+    assert!(what.ends_with("entry 1: memo: `$.memo` is absent"), "{what}");
+}
+
+#[test]
+fn a_name_that_is_no_column_is_a_mistake() {
+    let further = "dimensions = { Country = \"$.a\", kind = \"$.b\", memo = \"c\" }\n\
+                   fields = { memo = \"$.memo\" }\n";
+    let text = format!("{APART}{further}");
+    let document = Document::parse(std::path::Path::new("shadow.toml"), &text, |_| None).unwrap();
+    config::mapping(&document, &[]);
+    let message = document.finish().unwrap_err().to_string();
+    for expect in [
+        "shadow.toml:11: [ledger.dimensions]: `Country` is not a name",
+        "`kind` is taken by a column of the journal",
+        "[ledger.dimensions]: `memo` `c` is not a JSONPath",
+    ] {
+        assert!(message.contains(expect), "{expect}\n--- in\n{message}");
+    }
+    let twice = text.replace("memo = \"c\"", "memo = \"$.c\"");
+    let document = Document::parse(std::path::Path::new("shadow.toml"), &twice, |_| None).unwrap();
+    config::mapping(&document, &[]);
+    let message = document.finish().unwrap_err().to_string();
+    assert!(message.contains("`memo` is in `dimensions` and in `fields`"), "{message}");
 }

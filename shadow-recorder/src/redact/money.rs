@@ -21,7 +21,7 @@ type Steps = Vec<(Step, bool)>;
 
 impl Rule {
     /// Returns what the rule would take from the mapping: the names of its fields.
-    pub fn money_in(&self, mapping: &Mapping) -> Vec<&'static str> {
+    pub fn money_in<'m>(&self, mapping: &'m Mapping) -> Vec<&'m str> {
         let Place::Json { text, .. } = &self.place else { return Vec::new() };
         let own = steps(text);
         let mut taken = Vec::new();
@@ -49,7 +49,7 @@ impl Rule {
 }
 
 /// Returns what the mapping reads, from the root of the document.
-fn read_by(extract: &Extract) -> Vec<(&'static str, Steps)> {
+fn read_by(extract: &Extract) -> Vec<(&str, Steps)> {
     let mut read = Vec::new();
     let mut add = |what, field: &Field| {
         let Field::Read { from, path, .. } = field else { return };
@@ -67,6 +67,7 @@ fn read_by(extract: &Extract) -> Vec<(&'static str, Steps)> {
     extract.key.iter().for_each(|field| add("key", field));
     extract.accounting_date.iter().for_each(|field| add("accounting_date", field));
     extract.entity.iter().for_each(|field| add("entity", field));
+    extract.dimensions.iter().for_each(|(name, field)| add(name, field));
     let mut amount = |what, amount: &AmountField| match amount {
         AmountField::Decimal { field, .. } => add(what, field),
         AmountField::Mantissa { mantissa, places } => {

@@ -68,8 +68,7 @@ mod tests {
             currency: (*currency).into(),
             debit: debit.parse().unwrap(),
             credit: credit.parse().unwrap(),
-            accounting_date: None,
-            entity: None,
+            ..Entry::default()
         });
         vec![Transaction { key: None, entries: entries.collect() }]
     }

@@ -200,8 +200,7 @@ fn booked(line_of_business: &str, amount: i128) -> Reading {
         currency: "USD".into(),
         debit: Amount::from_units(amount).unwrap(),
         credit: Amount::ZERO,
-        accounting_date: None,
-        entity: None,
+        ..Entry::default()
     };
     Reading::Booked(vec![Transaction { key: None, entries: vec![entry] }])
 }

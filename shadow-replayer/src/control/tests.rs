@@ -10,8 +10,7 @@ fn entry(lob: &str, account: &str, amount: &str) -> Entry {
         currency: "USD".into(),
         debit: amount.parse().unwrap(),
         credit: "0".parse().unwrap(),
-        accounting_date: None,
-        entity: None,
+        ..Entry::default()
     }
 }
 

@@ -8,6 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use shadow_recorder::ledger::Entry;
 
 fn read(folder: &Path, table: &str) -> RecordBatch {
     let file = File::open(folder.join(format!("{table}.parquet"))).unwrap();
@@ -25,7 +26,8 @@ pub(crate) fn row() -> ExchangeRow {
         debit: "123456789012345678.123456789".parse().unwrap(),
         credit: "-0.000000001".parse().unwrap(),
         accounting_date: Some("2026-01-31".into()),
-        entity: None,
+        dimensions: [("country".to_owned(), "NL".to_owned())].into(),
+        ..Entry::default()
     };
     let line = EntryRow {
         transaction: 1,
@@ -34,6 +36,7 @@ pub(crate) fn row() -> ExchangeRow {
         source: Source::Shadow,
         entry,
         kind: Some(Kind::Extra),
+        changed: Some(FieldChange { field: "memo".into(), change: "memo: 'a' → 'b'".into() }),
         blame: Some(Blame::Harness),
     };
     ExchangeRow {
@@ -53,6 +56,8 @@ pub(crate) fn row() -> ExchangeRow {
         upstream_unused: 1,
         upstream_assumed: 0,
         newly_unbalanced: 1,
+        primary_unbalanced: 2,
+        shadow_unbalanced: 3,
         money_known: true,
         pi: 1 << 53,
         stratum: "all".into(),
@@ -75,7 +80,9 @@ pub(crate) fn row() -> ExchangeRow {
 fn every_value_reads_back_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunId::fresh();
-    let mut writer = Writer::create(folder.path(), run.clone()).unwrap();
+    let mut writer =
+        Writer::create(folder.path(), run.clone(), vec!["country".into(), "product".into()])
+            .unwrap();
     writer.append(&row()).unwrap();
     writer.finish().unwrap();
 
@@ -98,6 +105,9 @@ fn every_value_reads_back_exactly() {
     assert_eq!(column("line").as_primitive::<Int32Type>().value(0), 2);
     assert_eq!(column("pi").as_primitive::<Int64Type>().value(0), 1 << 53);
     assert!(column("entity").is_null(0) && !column("accounting_date").is_null(0));
+    assert_eq!(column("country").as_string::<i32>().value(0), "NL");
+    assert!(column("product").is_null(0));
+    assert_eq!(column("change").as_string::<i32>().value(0), "memo: 'a' → 'b'");
 
     let exchanges = read(folder.path(), "exchange");
     let column = |name: &str| exchanges.column_by_name(name).unwrap().clone();
@@ -106,6 +116,8 @@ fn every_value_reads_back_exactly() {
     assert_eq!(column("detail").as_string::<i32>().value(0), "why");
     assert_eq!(column("control").as_string::<i32>().value(0), "different");
     assert_eq!(column("second").as_string::<i32>().value(0), "same");
+    let unbalanced = ["newly_unbalanced", "primary_unbalanced", "shadow_unbalanced"];
+    assert_eq!(unbalanced.map(|name| column(name).as_primitive::<Int32Type>().value(0)), [1, 2, 3]);
     assert!(column("shadow_status").is_null(0) && column("money_known").as_boolean().value(0));
 
     let differences = read(folder.path(), "difference");
@@ -124,9 +136,17 @@ fn every_value_reads_back_exactly() {
 }
 
 #[test]
+fn no_dimension_can_be_named_like_a_column() {
+    let taken = shadow_recorder::ledger::config::TAKEN;
+    let schema = entry::schema(&[]);
+    let free = schema.fields().iter().find(|field| !taken.contains(&&**field.name()));
+    assert_eq!(free, None);
+}
+
+#[test]
 fn more_rows_than_a_batch_are_all_written() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::create(folder.path(), RunId::fresh()).unwrap();
+    let mut writer = Writer::create(folder.path(), RunId::fresh(), Vec::new()).unwrap();
     let rows = BATCH_ROWS + 10;
     for _ in 0..rows {
         writer.append(&ExchangeRow { transactions: None, ..row() }).unwrap();

@@ -8,8 +8,7 @@ fn entry(lob: &str, account: &str, debit: &str, credit: &str) -> Entry {
         currency: "USD".into(),
         debit: debit.parse().unwrap(),
         credit: credit.parse().unwrap(),
-        accounting_date: None,
-        entity: None,
+        ..Entry::default()
     }
 }
 
@@ -54,7 +53,7 @@ fn another_line_of_business_is_a_reclassification() {
             "0 shadow Eats 4000 0.00 100.00 reclassified"
         ]
     );
-    assert_eq!(comparison.newly_unbalanced, 0);
+    assert_eq!(comparison.unbalanced.newly, 0);
 }
 
 #[test]
@@ -70,7 +69,7 @@ fn another_amount_in_the_same_account_is_an_amount_changed_and_can_unbalance() {
             "0 shadow Rides 4000 0.00 90.00 amount_changed"
         ]
     );
-    assert_eq!(comparison.newly_unbalanced, 1);
+    assert_eq!(comparison.unbalanced.newly, 1);
 }
 
 #[test]
@@ -85,6 +84,13 @@ fn the_other_date_or_entity_is_named() {
     };
     assert_eq!(kinds(dated("2026-01-31", "NL"), dated("2026-02-01", "NL")), "period_changed");
     assert_eq!(kinds(dated("2026-01-31", "NL"), dated("2026-01-31", "US")), "entity_changed");
+    let with = |memo: &str| Entry {
+        fields: [("memo".to_owned(), memo.to_owned())].into(),
+        ..dated("2026-01-31", "NL")
+    };
+    assert_eq!(kinds(with("a"), with("b")), "field_changed");
+    let euro = Entry { currency: "EUR".into(), ..with("a") };
+    assert_eq!(kinds(with("a"), euro), "currency_changed");
 }
 
 #[test]
@@ -93,7 +99,7 @@ fn lines_of_one_side_are_missing_or_extra() {
     assert_eq!(show(&compare(&booked(&one), &[])), ["0 primary Rides 1 1.00 0.00 missing"]);
     assert_eq!(show(&compare(&[], &booked(&one))), ["0 shadow Rides 1 1.00 0.00 extra"]);
     assert_eq!(
-        compare(&[], &booked(&one)).newly_unbalanced,
+        compare(&[], &booked(&one)).unbalanced.newly,
         1,
         "it does not balance and production had none"
     );

@@ -152,5 +152,7 @@ fn fields(extract: &Extract) -> Vec<&Field> {
     };
     let named = [&extract.line_of_business, &extract.gl_account, &extract.currency];
     let optional = [&extract.key, &extract.accounting_date, &extract.entity];
-    named.into_iter().chain(optional.into_iter().flatten()).chain(money).collect()
+    let further = extract.dimensions.values().chain(extract.fields.values());
+    let named = named.into_iter().chain(optional.into_iter().flatten());
+    named.chain(further).chain(money).collect()
 }
