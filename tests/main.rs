@@ -18,6 +18,8 @@ mod bucket;
 mod map;
 /// Entries read from what the service sends to a sink.
 mod sink;
+/// Entries that are brought instead of replayed.
+mod supplied;
 /// An accounting server that nobody here wrote.
 mod hledger;
 /// What must not be written is found nowhere, and its recording still certifies.

@@ -3,6 +3,7 @@ use std::process::Command;
 use shadow_analyzer::verdict::{Decision, DimensionName, Rule, Verdict};
 
 use crate::harness::{files, quickstart};
+use crate::supplied::agrees_with_the_replay;
 
 /// What each candidate must come to: verdict and score.
 const EXPECTED: [(&str, Decision, Option<u8>); 5] = [
@@ -47,6 +48,9 @@ fn the_quickstart_certifies_five_candidates_as_the_readme_shows() {
     assert!(of("2.3.0").reasons.iter().any(|reason| reason.rule == Rule::NetBeyondThreshold));
     assert_eq!(of("2.4.0").exchanges.unverified, 3_000);
     assert_eq!((of("2.1.0").exchanges.matched, of("2.1.0").differing.total), (3_000, 0));
+    for build in ["2.1.0", "2.2.0", "2.3.0"] {
+        agrees_with_the_replay(folder.path(), of(build));
+    }
 }
 
 fn the_moved_100_is_shown(verdict: &Verdict) {

@@ -109,7 +109,10 @@ fn the_example_configuration_is_valid_and_shows_the_defaults() {
         let policy = shadow_analyzer::config::take(&document);
         let replay = shadow_replayer::config::Config::take(&document);
         document.finish().unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let replay = replay.map(|replay| (replay.replay, replay.upstreams));
+        let delimiter = |replay: &shadow_replayer::config::Config| {
+            replay.supplied.as_ref().map(|supplied| supplied.delimiter)
+        };
+        let replay = replay.map(|replay| (delimiter(&replay), replay.replay, replay.upstreams));
         format!("{recorder:#?} {replay:#?} {policy:#?}")
     };
     let left_out = parse(&text);

@@ -12,6 +12,7 @@ use shadow_replayer::isolation::Isolation;
 use shadow_replayer::plan::Accounted;
 use shadow_replayer::run::{Run, RunId, State, Tally};
 use shadow_replayer::store::{NewVerdict, RunStore, RunStoreError, without_credentials};
+use shadow_replayer::supplied::{SuppliedRequest, supply};
 use shadow_replayer::{Progress, RunError, RunRequest};
 
 use crate::aggregate::{self, AggregateError};
@@ -26,7 +27,7 @@ use crate::score::{self, Evidence, Judgement};
 use crate::totals::{Overflow, Totals};
 use crate::verdict::{
     self, Assumed, Candidate, CellName, Control, Differing, FORMAT, IgnoredPath, Losses, Replay,
-    Structure, VERSION, Verdict,
+    Structure, Supplied, VERSION, Verdict,
 };
 
 /// What is to be certified.
@@ -36,6 +37,8 @@ pub enum Subject {
     Run(RunId),
     /// A candidate, which is replayed first.
     Candidate(Box<RunRequest>),
+    /// The entries of both sides, which are compared first.
+    Supplied(Box<SuppliedRequest>),
 }
 
 /// A verdict and where it lies.
@@ -112,6 +115,7 @@ pub async fn certify(
         Subject::Candidate(request) => {
             Box::pin(shadow_replayer::run(&config.replay, request, progress)).await?.id
         }
+        Subject::Supplied(request) => Box::pin(supply(&config.replay, request, progress)).await?.id,
     };
     let database = &config.replay.replay.database;
     let runs = RunStore::open(database).await?;
@@ -119,14 +123,15 @@ pub async fn certify(
         .run(&id)
         .await?
         .ok_or_else(|| CertifyError::NoRun(id.clone(), without_credentials(database)))?;
+    let configured = configured_mapping(config, &run);
     let revision = runs.newest_revision(&id).await?;
     let (number, mapping_sha256) = match &revision {
         Some(revision) => (revision.number, &*revision.mapping_sha256),
         // A run that never finished a shard has no revision to judge.
-        None => (0, &*config.replay.mapping_sha256),
+        None => (0, configured),
     };
     let mut evidence = known(&run);
-    evidence.mapping_changed = mapping_sha256 != config.replay.mapping_sha256;
+    evidence.mapping_changed = mapping_sha256 != configured;
     let shards = match revision {
         Some(_) => runs.shards(&id, number).await?,
         None => Vec::new(),
@@ -152,6 +157,15 @@ pub async fn certify(
     };
     let verdict = assemble(facts, judgement);
     keep(config, &runs, &id, verdict).await
+}
+
+/// Returns the digest of the mapping that reads such a run, as it is configured now.
+fn configured_mapping<'c>(config: &'c Config, run: &Run) -> &'c str {
+    match &config.replay.supplied {
+        _ if run.evidence.supplied.is_none() => &config.replay.mapping_sha256,
+        Some(supplied) => &supplied.mapping_sha256,
+        None => "",
+    }
 }
 
 /// Sums on a thread of its own: polars blocks, and has a runtime of its own.
@@ -183,6 +197,7 @@ fn known(run: &Run) -> Evidence {
         counted: (*run.evidence.counted).clone(),
         control: run.settings.control.is_some(),
         own_upstreams: run.settings.own_upstreams,
+        supplied: run.evidence.supplied.is_some(),
     }
 }
 
@@ -216,7 +231,8 @@ struct Facts<'a> {
 
 fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
     let Facts { run, revision, mapping_sha256, policy, config, evidence, totals } = facts;
-    let replay = replay(run, config, &evidence, totals.assumed.clone());
+    let supplied = supplied(run, &evidence);
+    let replay = supplied.is_none().then(|| replay(run, config, &evidence, totals.assumed.clone()));
     let control = evidence.control.then(|| control(run, &totals, judgement.control_cells));
     let exchanges = totals.exchanges;
     let differing = exchanges.outcomes.different + exchanges.outcomes.errored;
@@ -264,7 +280,8 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         latency: exchanges.latency,
         policy: policy.document(mapping_sha256),
         control,
-        replay: Some(replay),
+        replay,
+        supplied,
         structure: Structure { ignored: ignored(config), ..totals.structure },
     }
 }
@@ -277,6 +294,14 @@ fn control(run: &Run, totals: &Totals, cells: Vec<CellName>) -> Control {
         exchanges_explained: totals.control.explained,
         cells,
     }
+}
+
+/// Returns where both sides came from, where nothing was replayed.
+fn supplied(run: &Run, evidence: &Evidence) -> Option<Supplied> {
+    let files = run.evidence.supplied.as_ref()?.files.clone();
+    let only = |count: fn(&Tally) -> u64| evidence.tally.as_ref().map_or(0, count);
+    let (only_primary, only_shadow) = (only(|of| of.only_primary), only(|of| of.only_shadow));
+    Some(Supplied { files, only_primary, only_shadow })
 }
 
 /// Returns how the candidate was replayed.
@@ -334,3 +359,6 @@ async fn keep(
     runs.close().await;
     Ok(Certified { document: store.location(&key), report: store.location(&report_key), verdict })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,21 +6,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod show;
+mod certify;
+mod doctor;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
-use shadow_recorder::config::upstream::Origin;
 use shadow_recorder::config::{self, ConfigError, Document};
 use shadow_replayer::RunError;
-use shadow_replayer::cli::{Asked, INTERNAL, USAGE};
+use shadow_replayer::cli::{INTERNAL, USAGE};
 use shadow_replayer::config as replayer;
 use shadow_replayer::plan::Range;
 use shadow_replayer::progress::Printer;
-use shadow_replayer::run::RunId;
 
+use self::certify::Certify;
+use self::doctor::Doctor;
 use self::show::Show;
-use crate::certify::{CertifyError, Subject, certify};
+use crate::certify::{CertifyError, certify};
 use crate::config::{Config, take_if_present};
 use crate::map::Summary;
 use crate::show::ShowError;
@@ -54,6 +56,8 @@ pub enum Command {
     Certify(Box<Certify>),
     /// Show what a verdict rests on: the books of both sides, the differing exchanges, the scenarios.
     Show(Show),
+    /// Show what stands in the way of certifying, step by step, with what to do next.
+    Doctor(Doctor),
     /// Show what the ledger mapping reads from recorded traffic, without a candidate.
     Map {
         /// The first instant of the range, for example 2026-11-20T07:00:00Z.
@@ -65,46 +69,10 @@ pub enum Command {
     },
 }
 
-/// A run, or a candidate with a time range.
-#[derive(Clone, Debug, clap::Args)]
-#[command(
-    override_usage = "shadow-analyzer certify --run <RUNID>\n       shadow-analyzer certify --candidate <URL> --build <ID> --from <TIME> --to <TIME>\n       shadow-analyzer certify --candidate <URL> --build <ID> --latest <DURATION>"
-)]
-pub struct Certify {
-    /// A finished run, as printed by `shadow-replayer run`.
-    #[arg(long, value_name = "RUNID", conflicts_with_all = REPLAY)]
-    pub run: Option<RunId>,
-    /// Where the candidate listens: http://HOST:PORT.
-    #[arg(long, value_name = "URL", value_parser = Origin::parse, required_unless_present = "run")]
-    pub candidate: Option<Origin>,
-    /// The candidate's build, as the pipeline names it.
-    #[arg(long, value_name = "ID", required_unless_present = "run")]
-    pub build: Option<String>,
-    /// What is replayed, and how.
-    #[command(flatten)]
-    pub asked: Asked,
-}
-
-/// What a run that is over cannot be asked any more; the capitals name groups of arguments.
-const REPLAY: [&str; 7] = ["candidate", "build", "Span", "Selection", "order", "Noise", "Pacing"];
-
 /// A request that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
-
-impl Certify {
-    async fn subject(self, config: &replayer::Config) -> anyhow::Result<Subject> {
-        match (self.run, self.candidate, self.build) {
-            (Some(run), ..) => Ok(Subject::Run(run)),
-            (None, Some(candidate), Some(build)) => {
-                let request = self.asked.request(config, candidate, build).await?;
-                Ok(Subject::Candidate(Box::new(request)))
-            }
-            _ => Err(Usage("give --run, or --candidate with --build and a range".into()).into()),
-        }
-    }
-}
 
 fn range(from: Timestamp, to: Timestamp) -> Result<Range, Usage> {
     Range::new(from, to).map_err(Usage)
@@ -130,18 +98,21 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn execute(args: Args) -> anyhow::Result<u8> {
-    let text = config::read(&args.config)?;
-    let document = Document::parse(&args.config, &text, config::process_environment)?;
+    let file = &*args.config;
     match args.command {
-        Command::Certify(certify) => judge(document, *certify).await,
-        Command::Show(show) => show.execute(&args.config).await,
-        Command::Map { from, to } => show_mapping(document, &args.config, range(from, to)?).await,
+        Command::Show(show) => show.execute(file).await,
+        Command::Certify(certify) => judge(file, *certify).await,
+        // A configuration that cannot be used is what it tells of.
+        Command::Doctor(doctor) => doctor.execute(file).await,
+        Command::Map { from, to } => show_mapping(file, range(from, to)?).await,
     }
 }
 
 const INCOMPLETE: &str = "the configuration was read without a mistake and yet is incomplete";
 
-async fn judge(document: Document<'_>, arguments: Certify) -> anyhow::Result<u8> {
+async fn judge(file: &Path, arguments: Certify) -> anyhow::Result<u8> {
+    let text = config::read(file)?;
+    let document = Document::parse(file, &text, config::process_environment)?;
     let config = Config::take(&document);
     document.finish()?;
     let config = config.context(INCOMPLETE)?;
@@ -155,7 +126,9 @@ async fn judge(document: Document<'_>, arguments: Certify) -> anyhow::Result<u8>
     Ok(certified.verdict.verdict.exit_code())
 }
 
-async fn show_mapping(document: Document<'_>, file: &Path, range: Range) -> anyhow::Result<u8> {
+async fn show_mapping(file: &Path, range: Range) -> anyhow::Result<u8> {
+    let text = config::read(file)?;
+    let document = Document::parse(file, &text, config::process_environment)?;
     let config = replayer::Config::take(&document);
     let policy = take_if_present(&document);
     document.finish()?;
@@ -202,10 +175,13 @@ mod tests {
     fn a_run_or_a_candidate_with_a_range_is_certified() {
         let run = "certify --run 0197a1b2-0000-7000-8000-000000000001";
         let candidate = "certify --candidate http://c:1 --build b --from 2026-11-20T07:00:00Z --to 2026-11-20T08:00:00Z";
+        let supplied =
+            "certify --primary a.csv b.csv --shadow c.csv --build b --format csv --primary-build p";
         let latest =
             "certify --candidate http://c:1 --build b --latest 24h --sample 0.1 --rate 500 --twice";
         let show = "show --run 0197a1b2-0000-7000-8000-000000000001 --ledger --json";
-        for arguments in [run, candidate, latest, show] {
+        let doctor = "doctor --json --candidate http://c:1";
+        for arguments in [run, candidate, latest, supplied, show, doctor] {
             assert!(parse(&format!("shadow-analyzer {arguments}")).is_ok(), "{arguments}");
         }
         for wrong in [
@@ -225,6 +201,13 @@ mod tests {
             "map --from 2026-11-20T07:00:00Z",
             "show",
             "show --run 0197a1b2-0000-7000-8000-000000000001 --ledger --samples",
+            "certify --primary a.csv --build b",
+            "certify --shadow a.csv --build b",
+            "certify --primary a.csv --shadow b.csv",
+            &format!("{supplied} --candidate http://c:1"),
+            &format!("{supplied} --latest 24h"),
+            &format!("{supplied} --twice"),
+            &format!("{run} --primary a.csv --shadow b.csv"),
         ] {
             assert!(parse(&format!("shadow-analyzer {wrong}")).is_err(), "{wrong}");
         }

@@ -3,7 +3,8 @@
 //! The data path, from top to bottom: the [`cli`] takes a run, or lets the replayer make one; [`certify`] opens its journal by
 //! [`load`]; [`aggregate`] lets polars sum it into [`totals`]; every `cell` is judged under the [`policy`] that [`config`]
 //! reads; the `rules` say what speaks against the build; [`score`] makes the judgement, [`verdict`] is its one document, and
-//! [`report`] and [`terminal`] draw it. [`map`] is the look at the ledger mapping that comes before any of this.
+//! [`report`] and [`terminal`] draw it. [`map`] is the look at the ledger mapping that comes before any of this,
+//! and [`doctor`] the look at everything that a verdict needs.
 //!
 //! Invariants:
 //! - nothing is green by default: a verdict is `certified` only when no rule speaks against it, and what cannot be judged (no
@@ -32,3 +33,4 @@ pub mod report;
 pub mod terminal;
 mod show;
 pub mod map;
+pub mod doctor;

@@ -37,13 +37,13 @@ pub struct Summary {
 
 /// What became of the answers of one route.
 #[derive(Clone, Debug, Default)]
-struct Route {
-    mapped: u64,
-    empty: u64,
-    failed: u64,
-    unmapped: u64,
-    unparseable: u64,
-    broken_off: u64,
+pub(crate) struct Route {
+    pub(crate) mapped: u64,
+    pub(crate) empty: u64,
+    pub(crate) failed: u64,
+    pub(crate) unmapped: u64,
+    pub(crate) unparseable: u64,
+    pub(crate) broken_off: u64,
     reasons: BTreeMap<String, u64>,
 }
 
@@ -97,8 +97,21 @@ impl Summary {
         self.routes.values().map(Route::exchanges).sum()
     }
 
+    /// Returns what became of the answers of all routes.
+    pub(crate) fn counts(&self) -> Route {
+        self.routes.values().fold(Route::default(), |sum, route| Route {
+            mapped: sum.mapped + route.mapped,
+            empty: sum.empty + route.empty,
+            failed: sum.failed + route.failed,
+            unmapped: sum.unmapped + route.unmapped,
+            unparseable: sum.unparseable + route.unparseable,
+            broken_off: sum.broken_off + route.broken_off,
+            reasons: BTreeMap::new(),
+        })
+    }
+
     fn broken_off(&self) -> u64 {
-        self.routes.values().map(|route| route.broken_off).sum()
+        self.counts().broken_off
     }
 
     fn route(&mut self, mapping: &Mapping, request: &Request) -> &mut Route {

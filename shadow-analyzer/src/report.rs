@@ -18,6 +18,7 @@ mod structure;
 mod evidence;
 mod ledger;
 mod coverage;
+mod supplied;
 mod policy;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -47,6 +48,7 @@ struct Page {
     evidence: evidence::Evidence,
     ledger: ledger::Ledger,
     coverage: coverage::Scenarios,
+    supplied: Option<supplied::Supplied>,
     not_compared: policy::NotCompared,
     running: policy::Running,
     policy: policy::Policy,
@@ -76,6 +78,7 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         evidence: evidence::Evidence::of(verdict),
         ledger: ledger::Ledger::of(&verdict.ledger),
         coverage: coverage::Scenarios::of(&verdict.coverage),
+        supplied: verdict.supplied.as_ref().map(supplied::Supplied::of),
         not_compared: policy::NotCompared::of(&verdict.not_compared),
         running: policy::Running::of(verdict),
         policy: policy::Policy::of(verdict),

@@ -23,6 +23,7 @@ use crate::verdict::{
 
 /// What is known of a run beside its journal.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Evidence {
     /// The run, for the commands that a verdict suggests.
     pub run_id: String,
@@ -48,6 +49,8 @@ pub struct Evidence {
     pub control: bool,
     /// Whether the candidate called upstreams of its own.
     pub own_upstreams: bool,
+    /// Whether both sides were supplied instead of replayed.
+    pub supplied: bool,
 }
 
 /// What a verdict says beside the facts that it repeats.
@@ -220,6 +223,8 @@ fn dimensions(case: &Case<'_>) -> Vec<Dimension> {
 fn basis(case: &Case<'_>) -> Basis {
     let text = match (case.compared(), case.is_sampled(), case.is_whole()) {
         (0, ..) => "nothing was compared",
+        (_, _, true) if case.evidence.supplied => "supplied by the user",
+        (_, _, false) if case.evidence.supplied => "supplied by the user, compared in part",
         (_, true, _) => "sample, no assurance",
         (_, false, true) => "all traffic of the range",
         (_, false, false) => "part of the traffic of the range",

@@ -7,6 +7,7 @@ use crate::money::people;
 use crate::number;
 use crate::verdict::{Cell, Decision, Dimension, DimensionName, Judged, Verdict};
 use shadow_recorder::table::{Align, plain, table};
+use shadow_replayer::supplied::Side;
 
 /// Cells shown; the report has all.
 const CELLS_MAX: usize = 6;
@@ -21,7 +22,8 @@ pub fn render(certified: &Certified, color: bool) -> String {
     } else {
         "no score".into()
     };
-    let primary = verdict.primary_build.as_deref().unwrap_or("none");
+    let unnamed = if verdict.supplied.is_some() { "(build not named)" } else { "none" };
+    let primary = verdict.primary_build.as_deref().unwrap_or(unnamed);
     let mut text =
         format!("{}  {score}  ({})\n\n", headline(verdict.verdict, color), verdict.basis.text);
     let _ = writeln!(
@@ -45,6 +47,17 @@ pub fn render(certified: &Certified, color: bool) -> String {
     text.push_str(&time(verdict));
     if let Some(replay) = &verdict.replay {
         let _ = writeln!(text, "  {}", line(&replay.isolation));
+    }
+    if let Some(supplied) = &verdict.supplied {
+        let rows = |side| {
+            let of_side = supplied.files.iter().filter(|file| file.side == side);
+            let (files, rows) =
+                of_side.fold((0, 0), |(files, rows), file| (files + 1, rows + file.rows));
+            let files = number::counted(files, "file", "files");
+            format!("{} of {files}", number::counted(rows, "row", "rows"))
+        };
+        let (primary, shadow) = (rows(Side::Primary), rows(Side::Shadow));
+        let _ = writeln!(text, "  supplied: {primary} by production, {shadow} by the candidate");
     }
     let _ = write!(text, "  report:  {}\n  verdict: {}\n", certified.report, certified.document);
     let _ = writeln!(text, "  next: {}", line(&verdict.next));

@@ -25,6 +25,7 @@ mod policy;
 mod replay;
 mod structure;
 mod time;
+mod supplied;
 
 pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Sides};
 pub use completeness::{Completeness, Outcomes, Passed, Stratum};
@@ -40,6 +41,7 @@ pub use structure::{
     IgnoredPath, STRUCTURAL_DIFFERENCES_MAX, STRUCTURAL_EXAMPLES_MAX, StructuralDifference,
     StructuralExample, Structure,
 };
+pub use supplied::Supplied;
 pub use time::{STRETCHES_MAX, Start, Stretch, TimeCoverage, TimeGap};
 
 /// The value of `format`.
@@ -139,6 +141,9 @@ pub struct Verdict {
     /// How the candidate was replayed.
     #[serde(default)]
     pub replay: Option<Replay>,
+    /// Where both sides came from, where nothing was replayed.
+    #[serde(default)]
+    pub supplied: Option<Supplied>,
     /// What differs outside the ledger mapping. It is shown and never judged.
     #[serde(default)]
     pub structure: Structure,

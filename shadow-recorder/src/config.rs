@@ -22,7 +22,7 @@ mod table;
 pub use table::{At, Table, parse_duration, parse_regex};
 
 /// The sections of `shadow.toml`, whichever program reads them.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "service",
     "store",
     "recorder",
@@ -33,6 +33,7 @@ const SECTIONS: [&str; 11] = [
     "egress",
     "ledger",
     "replay",
+    "supplied",
     "certify",
 ];
 

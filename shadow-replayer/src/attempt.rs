@@ -31,6 +31,7 @@ use crate::run::{FrozenSegment, Run, Tally};
 use crate::seen::Seen;
 use crate::source::{BATCH_EXCHANGES, BATCHES_AHEAD, Batch, Rules, Source};
 use crate::store::Shard;
+use crate::supplied::Parts;
 use crate::window::Window;
 use crate::{RunError, frozen, own_thread};
 
@@ -43,6 +44,8 @@ pub(crate) enum Answers {
     Live(Arc<Asking>),
     /// From an earlier replay.
     Kept,
+    /// From files, as production's.
+    Supplied(Arc<Parts>),
 }
 
 /// What an attempt needs to know.
@@ -76,6 +79,7 @@ impl Attempt<'_> {
         let asked = match self.answers {
             Answers::Kept => Asked::Kept(self.kept(shard.number, &mut losses).await?),
             Answers::Live(asking) => Asked::Builds(Arc::clone(asking)),
+            Answers::Supplied(parts) => return self.join(parts, shard.number, folder).await,
         };
         let window = Arc::new(Window::new());
         let counted = Arc::new(Mutex::new(Tally::default()));
@@ -106,6 +110,16 @@ impl Attempt<'_> {
                 .doubts
                 .insert("the upstreams are the candidate's own and no control was run".to_owned());
         }
+        (self.progress)(&tally);
+        Ok(tally)
+    }
+
+    /// Joins what was supplied, on a thread of its own.
+    async fn join(&self, parts: &Arc<Parts>, part: u32, folder: &Path) -> Result<Tally, RunError> {
+        let (parts, run) = (Arc::clone(parts), self.run.id.clone());
+        let folder = folder.to_owned();
+        let joining = tokio::task::spawn_blocking(move || parts.write(part, &folder, run));
+        let tally = outcome_of(joining.await)?;
         (self.progress)(&tally);
         Ok(tally)
     }

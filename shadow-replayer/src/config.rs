@@ -14,6 +14,7 @@ use shadow_recorder::store::Store;
 
 mod assume;
 pub mod stub;
+pub mod supplied;
 
 use crate::pace::Pace;
 use crate::redaction::Redactors;
@@ -41,6 +42,7 @@ use order::{Ordering, ordering};
 use pace::Pacing;
 use probe::Probe;
 use state::State;
+use supplied::Supplied;
 
 /// What a replay is told.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ pub struct Config {
     pub isolation: Isolation,
     /// `[replay.stub]`.
     pub stub: stub::Stub,
+    /// `[supplied]`, where it is there.
+    pub supplied: Option<Supplied>,
 }
 
 /// `[replay]`.
@@ -156,7 +160,9 @@ impl Config {
         let store = store(document);
         let mut upstreams = upstreams(document);
         let mapping_sha256 = sha256(document.canonical("ledger"));
+        let supplied_sha256 = supplied::digest(document);
         let mapping = mapping(document, &upstreams);
+        let supplied = supplied::take(document, &mapping, supplied_sha256);
         // The rules are those of each recording; the configured ones are the recorder's, and only checked here.
         let redactors = Redactors::new(redaction(document, &upstreams, &mapping).key);
         let mut table = document.section("replay");
@@ -184,6 +190,7 @@ impl Config {
             probe,
             isolation,
             stub,
+            supplied,
         })
     }
 }

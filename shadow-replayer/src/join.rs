@@ -33,6 +33,7 @@ pub async fn join(
     if run.state == State::Finished {
         return Ok(run);
     }
+    refuse_supplied(&run)?;
     if run.state.is_over() {
         return Err(RunError::Usage(format!(
             "run {id} is {}, nothing is left to do: start another with `run`",
@@ -84,6 +85,17 @@ pub(crate) async fn known(runs: &RunStore, config: &Config, id: &RunId) -> Resul
             without_credentials(&config.replay.database)
         ))
     })
+}
+
+/// Refuses a run whose two sides came from files: there is nothing to replay, and no answer to compare again.
+pub(crate) fn refuse_supplied(run: &Run) -> Result<(), RunError> {
+    if run.evidence.supplied.is_none() {
+        return Ok(());
+    }
+    Err(RunError::Usage(format!(
+        "run {} compared files that were supplied: give the files to `shadow-analyzer certify` again",
+        run.id
+    )))
 }
 
 /// What a worker needs to take part.

@@ -73,6 +73,7 @@ mod connection;
 mod own_thread;
 mod attempt;
 mod worker;
+pub mod supplied;
 mod join;
 pub mod dead_letters;
 pub mod progress;
@@ -229,6 +230,7 @@ pub async fn compare_again(
 ) -> Result<u32, RunError> {
     let runs = RunStore::open(&config.replay.database).await?;
     let run = join::known(&runs, config, id).await?;
+    join::refuse_supplied(&run)?;
     if run.state != State::Finished {
         let state = run.state.word();
         return Err(RunError::Usage(format!(

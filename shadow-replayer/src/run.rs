@@ -27,6 +27,7 @@ use crate::misses::Misses;
 use crate::pace::Pace;
 use crate::plan::time::Presence;
 use crate::plan::{Accounted, Counted, Range};
+use crate::supplied::Files;
 
 /// Names a run and everything derived from it: a `UUIDv7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -221,6 +222,9 @@ pub struct Evidence {
     /// The keys of the segments whose ambient calls may answer in the range.
     #[serde(default)]
     pub ambient: Vec<String>,
+    /// The files that were brought instead of a replay; absent where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplied: Option<Files>,
     /// Why the range is not wholly covered: instances that had not sealed it, missing or damaged segments. Empty: covered.
     pub gaps: Vec<String>,
     /// What the segments say of the exchanges that passed, per stratum; empty in runs of older versions.
@@ -281,6 +285,12 @@ pub struct Tally {
     /// Exchanges that lay twice in the segments and were replayed once, per stratum. They are in no other count.
     #[serde(default)]
     pub repeated: BTreeMap<String, u64>,
+    /// Events that only production's supplied files have.
+    #[serde(default)]
+    pub only_primary: u64,
+    /// Events that only the candidate's supplied files have.
+    #[serde(default)]
+    pub only_shadow: u64,
     /// Why segments of the shard are not wholly evidence. Empty: all of it was read.
     pub losses: Vec<String>,
     /// Why what was compared does not carry a judgement, such as a claim that a test did not bear out. Empty: nothing is in doubt.
@@ -308,6 +318,8 @@ impl Tally {
         for (stratum, repeated) in &other.repeated {
             *self.repeated.entry(stratum.clone()).or_default() += repeated;
         }
+        self.only_primary += other.only_primary;
+        self.only_shadow += other.only_shadow;
         self.losses.extend(other.losses.iter().cloned());
         self.doubts.extend(other.doubts.iter().cloned());
         self.isolation.extend(other.isolation.iter().cloned());

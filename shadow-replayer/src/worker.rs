@@ -310,7 +310,7 @@ impl Worker<'_> {
 async fn given_up(answers: &Answers) -> String {
     match answers {
         Answers::Live(asking) => asking.candidate.given_up.why().await,
-        Answers::Kept => std::future::pending().await,
+        Answers::Kept | Answers::Supplied(_) => std::future::pending().await,
     }
 }
 

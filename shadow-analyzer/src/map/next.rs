@@ -77,7 +77,8 @@ impl Summary {
         })
     }
 
-    fn mend_mapping(&self) -> Option<String> {
+    /// Returns what to do about what the mapping does not read.
+    pub(crate) fn mend_mapping(&self) -> Option<String> {
         let route = |number: fn(&Route) -> u64| {
             self.routes.iter().find(|(_, route)| number(route) > 0).map(|(name, _)| plain(name))
         };
@@ -105,6 +106,11 @@ impl Summary {
     }
 
     fn complete_policy(&self, policy: &Policy) -> Option<String> {
+        self.set_thresholds(policy).or_else(|| self.set_rates(policy))
+    }
+
+    /// Returns which threshold to set.
+    pub(crate) fn set_thresholds(&self, policy: &Policy) -> Option<String> {
         let gated = || DimensionName::ALL.into_iter().filter(|name| policy.dimensions[name].gate);
         if gated().next().is_none() {
             return Some(
@@ -121,6 +127,11 @@ impl Summary {
                 ));
             }
         }
+        None
+    }
+
+    /// Returns which rate to set.
+    pub(crate) fn set_rates(&self, policy: &Policy) -> Option<String> {
         let without_rate = self.without_rate(Some(policy));
         without_rate
             .first()

@@ -295,6 +295,7 @@ fn empty(verdict: Decision) -> Verdict {
         policy: policy(),
         control: None,
         replay: None,
+        supplied: None,
         structure: Structure::default(),
     }
 }

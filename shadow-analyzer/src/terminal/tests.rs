@@ -116,6 +116,7 @@ fn certified() -> Certified {
         },
         control: None,
         replay: Some(replay()),
+        supplied: None,
         structure: Structure::default(),
     };
     Certified { verdict, document: "store/verdict.json".into(), report: "store/report.html".into() }

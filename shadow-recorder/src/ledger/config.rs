@@ -108,7 +108,8 @@ fn rule(table: &mut Table<'_, '_>, sinks: &BTreeSet<String>) -> Option<Rule> {
     Some(Rule { route: route?, status, source: source? })
 }
 
-fn extract(table: &mut Table<'_, '_>) -> Option<Extract> {
+/// Takes how transactions are read from one document.
+pub fn extract(table: &mut Table<'_, '_>) -> Option<Extract> {
     let transactions = path(table, "transactions");
     let entries = path(table, "entries");
     let key = table.has("key").then(|| field(table, "key", Level::Transaction));

@@ -7,6 +7,7 @@ use super::{DeadLetters, INCONCLUSIVE, Named, Output, USAGE, note, say};
 use crate::config::Config;
 use crate::isolation::Isolation;
 use crate::join::known;
+use crate::join::refuse_supplied;
 use crate::progress::Printer;
 use crate::run::{Run, RunId, State};
 use crate::store::RunStore;
@@ -123,6 +124,7 @@ impl Told<'_> {
             ));
             return Ok(0);
         };
+        refuse_supplied(&run)?;
         let build = build.unwrap_or(run.candidate_build);
         let (from, to, settings) = (run.from, run.to, run.settings);
         let request = RunRequest { candidate, build, from, to, settings, plan_only: false };
