@@ -52,7 +52,8 @@ pub fn compare(
     let money_known = primary.is_ok();
     let structure = match (&answer.response, result.outcome) {
         (Some(shadow), Outcome::Matched | Outcome::Different) => {
-            structure::compare(recorded, shadow, false, rules)
+            let beside = structure::compare(recorded, shadow, false, rules);
+            [beside, structure::compare_ledger(recorded, answer, rules)].concat()
         }
         (Some(shadow), Outcome::Errored) => structure::compare(recorded, shadow, true, rules),
         // What differs may be the replay's doing.
@@ -130,7 +131,8 @@ fn read(
     mapping.read(&Answered { request, status, body, calls: &calls })
 }
 
-/// Returns what the candidate's answer books, nothing where it failed; none where the answer is no evidence or cannot be read.
+/// Returns the money that the candidate's answer books, less the fields beside it, nothing where it failed; none where the answer is no
+/// evidence or cannot be read.
 pub(crate) fn booked(
     recorded: &Exchange,
     answer: &Answer,
@@ -138,7 +140,11 @@ pub(crate) fn booked(
 ) -> Option<Vec<Transaction>> {
     let response = answer.response.as_ref().filter(|_| answer.misses.is_empty())?;
     match read(mapping, &recorded.request, response.status, &response.body, &answer.calls) {
-        Reading::Booked(transactions) => Some(transactions),
+        Reading::Booked(mut transactions) => {
+            let entries = transactions.iter_mut().flat_map(|transaction| &mut transaction.entries);
+            entries.for_each(|entry| entry.fields.clear());
+            Some(transactions)
+        }
         Reading::Failed => Some(Vec::new()),
         Reading::Unmapped(_) | Reading::Unparseable(_) => None,
     }

@@ -2,12 +2,24 @@
 //!
 //! The totals never depend on the pairing: every line that is not equal on both sides is written with its own side, and only
 //! its kind comes from here. Order never matters: transactions and entries are multisets.
+//!
+//! Transactions belong together that have the same key. What has none, or the same one several times, is paired by equal content, then
+//! so that the difference is explained by the least money; so are the lines of two transactions. The money that is left to be explained
+//! is counted per currency: where a line moved, its amount once; where an amount changed, the change; where a line has no
+//! counterpart, all of it. The best pairing is found exactly up to [`CHOICES_MAX`](pairs::CHOICES_MAX) pairs to choose from; above,
+//! by fixed rules of about the same cost.
 
 use std::collections::BTreeMap;
 
 use shadow_recorder::ledger::{Entry, Transaction};
 
 use crate::journal::{EntryRow, Kind, Source};
+use lines::{Line, sorted};
+use pairs::{CHOICES_MAX, Pairs};
+
+mod kind;
+mod lines;
+mod pairs;
 
 /// What the comparison of two answers' transactions found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,22 +63,18 @@ impl Unbalanced {
 pub fn compare(primary: &[Transaction], shadow: &[Transaction]) -> Comparison {
     let unbalanced = Unbalanced::of(primary, shadow);
     let mut comparison = Comparison { rows: Vec::new(), unbalanced };
-    for (position, (left, right)) in (0_i32..).zip(pairs(primary, shadow)) {
-        let key = left.or(right).and_then(|transaction| transaction.key.as_deref());
-        let rows = lines(left.map_or(&[], |t| &*t.entries), right.map_or(&[], |t| &*t.entries));
-        for (line, (source, entry, kind)) in (0_i32..).zip(rows) {
-            let transaction_key = key.map(str::to_owned);
-            comparison.rows.push(EntryRow {
-                transaction: position,
-                transaction_key,
-                line,
-                source,
-                entry: entry.clone(),
-                kind,
-                changed: None,
-                blame: None,
-            });
-        }
+    for (position, (left, right)) in (0_i32..).zip(counterparts(primary, shadow)) {
+        let (transaction, lines) = match (left, right) {
+            (Some(left), Some(right)) => (left, lines::compared(&left.entries, &right.entries)),
+            (Some(left), None) => {
+                (left, lines::alone(&left.entries, Source::Primary, Kind::Missing))
+            }
+            (None, Some(right)) => {
+                (right, lines::alone(&right.entries, Source::Shadow, Kind::Extra))
+            }
+            (None, None) => continue,
+        };
+        comparison.rows.extend(rows(position, transaction, lines));
         let balanced_before = left.is_none_or(Transaction::balances);
         if balanced_before && right.is_some_and(|transaction| !transaction.balances()) {
             comparison.unbalanced.newly += 1;
@@ -77,146 +85,103 @@ pub fn compare(primary: &[Transaction], shadow: &[Transaction]) -> Comparison {
 
 /// Returns one side's lines as they are, of one source and kind.
 pub fn one_sided(transactions: &[Transaction], source: Source, kind: Kind) -> Vec<EntryRow> {
-    let mut rows = Vec::new();
-    for (position, transaction) in (0_i32..).zip(transactions) {
-        for (line, entry) in (0_i32..).zip(&transaction.entries) {
-            let transaction_key = transaction.key.clone();
-            rows.push(EntryRow {
-                transaction: position,
-                transaction_key,
-                line,
-                source,
-                entry: entry.clone(),
-                kind: Some(kind),
-                changed: None,
-                blame: None,
-            });
-        }
-    }
-    rows
+    let of_each = (0_i32..).zip(transactions).flat_map(|(position, transaction)| {
+        rows(position, transaction, lines::alone(&transaction.entries, source, kind))
+    });
+    of_each.collect()
 }
 
-type Pair<'t> = (Option<&'t Transaction>, Option<&'t Transaction>);
-
-/// Pairs transactions by key, then by equal content, then in order. Production's order comes first.
-fn pairs<'t>(primary: &'t [Transaction], shadow: &'t [Transaction]) -> Vec<Pair<'t>> {
-    let mut partner: Vec<Option<usize>> = vec![None; primary.len()];
-    let mut free: Vec<bool> = vec![true; shadow.len()];
-    pair_where(primary, shadow, &mut partner, &mut free, |t| {
-        t.key.clone().map(|key| (Some(key), Vec::new()))
-    });
-    pair_where(primary, shadow, &mut partner, &mut free, |t| {
-        t.key.is_none().then(|| (None, sorted(&t.entries)))
-    });
-    // Keyed transactions without their partner stay alone; the others are taken in order.
-    pair_where(primary, shadow, &mut partner, &mut free, |t| {
-        t.key.is_none().then(|| (None, Vec::new()))
-    });
-    let mut pairs: Vec<Pair<'t>> = primary
-        .iter()
-        .zip(&partner)
-        .map(|(left, at)| (Some(left), at.map(|at| &shadow[at])))
-        .collect();
-    pairs.extend(
-        shadow.iter().zip(free).filter(|(_, free)| *free).map(|(right, _)| (None, Some(right))),
-    );
-    pairs
+fn rows(position: i32, transaction: &Transaction, lines: Vec<Line<'_>>) -> Vec<EntryRow> {
+    let row = |(line, of): (i32, Line<'_>)| EntryRow {
+        transaction: position,
+        transaction_key: transaction.key.clone(),
+        line,
+        source: of.source,
+        entry: of.entry.clone(),
+        kind: of.kind,
+        changed: of.changed,
+        blame: None,
+    };
+    (0_i32..).zip(lines).map(row).collect()
 }
 
-type Identity<'t> = (Option<String>, Vec<&'t Entry>);
+type Counterparts<'t> = (Option<&'t Transaction>, Option<&'t Transaction>);
 
-/// Pairs what is still free and has the same identity, each once.
-fn pair_where<'t>(
+/// Returns each transaction with its counterpart. Production's order comes first.
+fn counterparts<'t>(
     primary: &'t [Transaction],
     shadow: &'t [Transaction],
-    partner: &mut [Option<usize>],
-    free: &mut [bool],
-    identity: impl Fn(&'t Transaction) -> Option<Identity<'t>>,
-) {
-    let mut waiting: BTreeMap<Identity<'t>, Vec<usize>> = BTreeMap::new();
-    for (at, transaction) in shadow.iter().enumerate().rev().filter(|(at, _)| free[*at]) {
-        if let Some(identity) = identity(transaction) {
-            waiting.entry(identity).or_default().push(at);
+) -> Vec<Counterparts<'t>> {
+    let mut by_key: BTreeMap<Option<&str>, [Vec<usize>; 2]> = BTreeMap::new();
+    for (side, transactions) in [primary, shadow].into_iter().enumerate() {
+        for (at, transaction) in transactions.iter().enumerate() {
+            by_key.entry(transaction.key.as_deref()).or_default()[side].push(at);
         }
     }
-    for (transaction, partner) in
-        primary.iter().zip(partner).filter(|(_, partner)| partner.is_none())
-    {
-        let found = identity(transaction)
-            .and_then(|identity| waiting.get_mut(&identity))
-            .and_then(Vec::pop);
-        if let Some(at) = found {
-            *partner = Some(at);
-            free[at] = false;
+    let mut partner: Vec<Option<usize>> = vec![None; primary.len()];
+    let mut free = vec![true; shadow.len()];
+    for (key, [left, right]) in by_key {
+        for (at, to) in of_one_key(key.is_some(), primary, shadow, &left, &right) {
+            partner[at] = Some(to);
+            free[to] = false;
         }
     }
+    let partners = partner.into_iter().map(|to| to.map(|to| &shadow[to]));
+    let alone = shadow.iter().zip(free).filter(|(_, free)| *free);
+    let paired = primary.iter().map(Some).zip(partners);
+    paired.chain(alone.map(|(right, _)| (None, Some(right)))).collect()
 }
 
-fn sorted(entries: &[Entry]) -> Vec<&Entry> {
-    let mut entries: Vec<&Entry> = entries.iter().collect();
-    entries.sort();
-    entries
-}
-
-/// Whether a line of production and one of the candidate explain each other.
-type Resembles = fn(&Entry, &Entry) -> bool;
-type Row<'t> = (Source, &'t Entry, Option<Kind>);
-
-/// Splits two transactions' entries into what is equal and what differs, with its kind.
-fn lines<'t>(primary: &'t [Entry], shadow: &'t [Entry]) -> Vec<Row<'t>> {
-    let (mut left, mut right) = (sorted(primary), sorted(shadow));
-    let mut rows: Vec<Row<'t>> = Vec::new();
-    left.retain(|entry| match right.iter().position(|other| other == entry) {
-        Some(at) => {
-            rows.push((Source::Both, right.remove(at), None));
-            false
-        }
-        None => true,
-    });
-    let rules: [(Kind, Resembles); 6] = [
-        (Kind::FieldChanged, |a, b| {
-            same_place(a, b)
-                && same_money(a, b)
-                && a.entity == b.entity
-                && a.accounting_date == b.accounting_date
-        }),
-        (Kind::PeriodChanged, |a, b| same_place(a, b) && same_money(a, b) && a.entity == b.entity),
-        (Kind::EntityChanged, |a, b| same_place(a, b) && same_money(a, b)),
-        (Kind::Reclassified, moved),
-        (Kind::AmountChanged, same_place),
-        (Kind::CurrencyChanged, |a, b| {
-            a.line_of_business == b.line_of_business && a.gl_account == b.gl_account
-        }),
-    ];
-    for (kind, is_pair) in rules {
-        left.retain(|entry| match right.iter().position(|other| is_pair(entry, other)) {
-            Some(at) => {
-                rows.push((Source::Primary, entry, Some(kind)));
-                rows.push((Source::Shadow, right.remove(at), Some(kind)));
-                false
-            }
-            None => true,
+/// Pairs the transactions that have one key, or none; returns their positions.
+fn of_one_key(
+    has_key: bool,
+    primary: &[Transaction],
+    shadow: &[Transaction],
+    left: &[usize],
+    right: &[usize],
+) -> Vec<(usize, usize)> {
+    if let (true, [at], [to]) = (has_key, left, right) {
+        return vec![(*at, *to)];
+    }
+    let (left, right) = (contents(primary, left), contents(shadow, right));
+    let mut pairs = Pairs::new(&left, &right);
+    pairs.by_identity(|(content, _)| content);
+    if pairs.is_small() {
+        let lines = |side: &[Content<'_>], over: Vec<usize>| -> usize {
+            over.into_iter().map(|at| side[at].0.len()).sum()
+        };
+        let choices = lines(&left, pairs.left_over()) * lines(&right, pairs.right_over());
+        pairs.by_gain(|(a, _), (b, _)| lines::explained(a, b, choices <= CHOICES_MAX));
+    } else {
+        pairs.by_identity(|(content, _)| {
+            each(content, |e| (&e.line_of_business, &e.gl_account, &e.currency))
         });
+        pairs.by_identity(|(content, _)| each(content, |e| (&e.currency, e.debit, e.credit)));
+        pairs.by_identity(|_| ());
     }
-    rows.extend(left.into_iter().map(|entry| (Source::Primary, entry, Some(Kind::Missing))));
-    rows.extend(right.into_iter().map(|entry| (Source::Shadow, entry, Some(Kind::Extra))));
-    rows
+    // The same key is the same transaction, whatever it holds.
+    if has_key {
+        pairs.by_identity(|_| ());
+    }
+    let partners = left.iter().zip(&pairs.partner);
+    partners.filter_map(|((_, at), to)| Some((*at, right[(*to)?].1))).collect()
 }
 
-/// The same money under another line of business, account or side. (Equal lines in the same place are paired before.)
-fn moved(a: &Entry, b: &Entry) -> bool {
-    let other_side = a.debit == b.credit && a.credit == b.debit;
-    a.currency == b.currency && (same_money(a, b) || other_side)
+/// A transaction's lines in the order of their content, and its position.
+type Content<'t> = (Vec<&'t Entry>, usize);
+
+/// Returns transactions in the order of their content, so that the order in which they were booked decides nothing.
+fn contents<'t>(transactions: &'t [Transaction], positions: &[usize]) -> Vec<Content<'t>> {
+    let content = |at: &usize| (sorted(&transactions[*at].entries), *at);
+    let mut contents: Vec<Content<'t>> = positions.iter().map(content).collect();
+    contents.sort();
+    contents
 }
 
-fn same_money(a: &Entry, b: &Entry) -> bool {
-    a.debit == b.debit && a.credit == b.credit
-}
-
-fn same_place(a: &Entry, b: &Entry) -> bool {
-    a.line_of_business == b.line_of_business
-        && a.gl_account == b.gl_account
-        && a.currency == b.currency
+fn each<'t, K: Ord>(content: &[&'t Entry], of: impl Fn(&'t Entry) -> K) -> Vec<K> {
+    let mut keys: Vec<K> = content.iter().copied().map(of).collect();
+    keys.sort();
+    keys
 }
 
 #[cfg(test)]
