@@ -195,6 +195,8 @@ impl<'de> Deserialize<'de> for Amount {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -12,6 +12,7 @@ use crate::amount::Amount;
 use crate::exchange::{Body, End, Exchange, Request};
 
 pub mod config;
+mod duplicate;
 mod field;
 pub(crate) mod path;
 mod route;
@@ -209,7 +210,7 @@ impl Mapping {
                 Source::Answer(_) if answer_was_read => continue,
                 Source::Answer(extract) => {
                     answer_was_read = true;
-                    parse(answered.body)
+                    parse(answered.body, extract)
                         .and_then(|document| extract.transactions(&document))
                         .map_err(|what| format!("answer: {what}"))
                 }
@@ -233,14 +234,16 @@ fn read_sink(
     for (position, (_, request)) in
         calls.iter().filter(|(upstream, _)| *upstream == name).enumerate()
     {
-        let read = parse(&request.body).and_then(|document| extract.transactions(&document));
+        let read =
+            parse(&request.body, extract).and_then(|document| extract.transactions(&document));
         booked
             .extend(read.map_err(|what| format!("call {} to sink {name}: {what}", position + 1))?);
     }
     Ok(booked)
 }
 
-fn parse(body: &Body) -> Result<Value, String> {
+/// Parses what an extract reads. A name that is there twice within it is refused: readers of JSON disagree which one counts.
+fn parse(body: &Body, extract: &Extract) -> Result<Value, String> {
     let Some(text) = &body.text else {
         return Err(format!(
             "the body was not recorded ({})",
@@ -250,10 +253,42 @@ fn parse(body: &Body) -> Result<Value, String> {
     if text.is_empty() {
         return Err("the body is empty, not JSON".into());
     }
-    serde_json::from_str(text).map_err(|error| format!("the body is not JSON: {error}"))
+    let document =
+        serde_json::from_str(text).map_err(|error| format!("the body is not JSON: {error}"))?;
+    match duplicate::within(text, &document, extract) {
+        Some(place) => Err(format!("`{place}` is there more than once in its object")),
+        None => Ok(document),
+    }
 }
 
 impl Extract {
+    /// Returns what is read as money, by name; beside it the [fields](Extract::fields) are read.
+    pub fn money_fields(&self) -> Vec<(&str, &Field)> {
+        let mut read = vec![
+            ("line_of_business", &self.line_of_business),
+            ("gl_account", &self.gl_account),
+            ("currency", &self.currency),
+        ];
+        let optional = [
+            ("key", &self.key),
+            ("accounting_date", &self.accounting_date),
+            ("entity", &self.entity),
+        ];
+        read.extend(optional.into_iter().filter_map(|(name, field)| Some((name, field.as_ref()?))));
+        read.extend(self.dimensions.iter().map(|(name, field)| (&**name, field)));
+        read.extend(self.money.fields());
+        read
+    }
+
+    /// Returns the paths from the document to where a field's path begins.
+    pub fn above(&self, level: Level) -> Vec<&Path> {
+        match level {
+            Level::Answer => vec![],
+            Level::Transaction => vec![&self.transactions],
+            Level::Entry => vec![&self.transactions, &self.entries],
+        }
+    }
+
     /// Reads the transactions of a document; the error says which field of which entry.
     pub fn transactions(&self, document: &Value) -> Result<Vec<Transaction>, String> {
         let nodes =

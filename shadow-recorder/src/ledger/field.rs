@@ -143,6 +143,13 @@ impl Field {
 }
 
 impl AmountField {
+    fn named<'f>(&'f self, name: &'static str) -> Vec<(&'static str, &'f Field)> {
+        match self {
+            Self::Decimal { field, .. } => vec![(name, field)],
+            Self::Mantissa { mantissa, places } => vec![(name, mantissa), (name, places)],
+        }
+    }
+
     /// Returns the amount, or `None` where it is optional and absent.
     fn read(&self, scope: &Scope<'_>, currency: &str) -> Result<Option<Amount>, String> {
         let exact = |amount: Result<Amount, AmountError>| {
@@ -174,6 +181,19 @@ impl AmountField {
 }
 
 impl Money {
+    /// Returns the fields that are read, each under the name of its key.
+    pub(super) fn fields(&self) -> Vec<(&'static str, &Field)> {
+        match self {
+            Self::Apart { debit, credit } => {
+                [debit.named("debit"), credit.named("credit")].concat()
+            }
+            Self::Signed { amount, .. } => amount.named("amount"),
+            Self::Sided { amount, side, .. } => {
+                [amount.named("amount"), vec![("side", side)]].concat()
+            }
+        }
+    }
+
     /// Returns (debit, credit).
     pub(super) fn read(
         &self,

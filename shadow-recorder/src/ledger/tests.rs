@@ -326,3 +326,34 @@ fn a_name_that_is_no_column_is_a_mistake() {
     let message = document.finish().unwrap_err().to_string();
     assert!(message.contains("`memo` is in `dimensions` and in `fields`"), "{message}");
 }
+
+#[test]
+fn a_name_that_is_there_twice_in_the_ledger_part_is_unparseable() {
+    let answer = |before: &str, line: &str| {
+        format!(
+            r#"{{{before}"currency":"USD","transactions":[{{"lob":"R","lines":[{{"account":"1",{line}}}]}}]}}"#
+        )
+    };
+    let mapping_of_answer = mapping(APART);
+    let what = reason(read(&mapping_of_answer, 200, &answer("", r#""debit":1,"debit":2"#)));
+    let expect = "`$.transactions[0].lines[0].debit` is there more than once in its object";
+    assert_eq!(what, format!("answer: {expect}"));
+    let hidden = answer(r#""transactions":[],"#, r#""debit":1"#);
+    let what = reason(read(&mapping_of_answer, 200, &hidden));
+    assert!(what.contains("`$.transactions` is there more than once"), "{what}");
+    // Elsewhere it is none of the mapping's business.
+    let elsewhere = answer(r#""links":{"a":1,"a":2},"note":1,"note":2,"#, r#""debit":1"#);
+    assert_eq!(entries(read(&mapping_of_answer, 200, &elsewhere)), ["R 1 USD 1.00 0.00"]);
+
+    let mapping_of_sink =
+        mapping(&APART.replace("transactions =", "sink = \"gl\"\ntransactions ="));
+    let posted = request("POST", "/journal", &answer("", r#""debit":1,"debit":2"#));
+    let answered = Answered {
+        request: &request("POST", "/trips", ""),
+        status: 200,
+        body: &Body::default(),
+        calls: &[("gl", &posted)],
+    };
+    let what = reason(mapping_of_sink.read(&answered));
+    assert_eq!(what, format!("call 1 to sink gl: {expect}"));
+}

@@ -5,7 +5,7 @@
 
 use super::action::With;
 use super::rule::{Place, Rule};
-use crate::ledger::{AmountField, Extract, Field, Level, Mapping, Money, Path, Source, path};
+use crate::ledger::{Extract, Field, Mapping, Source, path};
 
 /// One step of a path, as far as it is known without a document.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,40 +51,10 @@ impl Rule {
 /// Returns what the mapping reads, from the root of the document.
 fn read_by(extract: &Extract) -> Vec<(&str, Steps)> {
     let mut read = Vec::new();
-    let mut add = |what, field: &Field| {
-        let Field::Read { from, path, .. } = field else { return };
-        let above: &[&Path] = match from {
-            Level::Answer => &[],
-            Level::Transaction => &[&extract.transactions],
-            Level::Entry => &[&extract.transactions, &extract.entries],
-        };
-        let paths = above.iter().copied().chain([path]);
+    for (what, field) in extract.money_fields() {
+        let Field::Read { from, path, .. } = field else { continue };
+        let paths = extract.above(*from).into_iter().chain([path]);
         read.push((what, paths.flat_map(|path| steps(path.as_str())).collect()));
-    };
-    add("line_of_business", &extract.line_of_business);
-    add("gl_account", &extract.gl_account);
-    add("currency", &extract.currency);
-    extract.key.iter().for_each(|field| add("key", field));
-    extract.accounting_date.iter().for_each(|field| add("accounting_date", field));
-    extract.entity.iter().for_each(|field| add("entity", field));
-    extract.dimensions.iter().for_each(|(name, field)| add(name, field));
-    let mut amount = |what, amount: &AmountField| match amount {
-        AmountField::Decimal { field, .. } => add(what, field),
-        AmountField::Mantissa { mantissa, places } => {
-            add(what, mantissa);
-            add(what, places);
-        }
-    };
-    match &extract.money {
-        Money::Apart { debit, credit } => {
-            amount("debit", debit);
-            amount("credit", credit);
-        }
-        Money::Signed { amount: signed, .. } => amount("amount", signed),
-        Money::Sided { amount: sized, side, .. } => {
-            amount("amount", sized);
-            add("side", side);
-        }
     }
     read
 }

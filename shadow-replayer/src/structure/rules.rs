@@ -1,8 +1,6 @@
 //! What the structural comparison leaves out, and how it looks at what is left.
 
-use shadow_recorder::ledger::{
-    AmountField, Extract, Field, Level, Mapping, Money, Path, Route, Source,
-};
+use shadow_recorder::ledger::{Extract, Field, Level, Mapping, Path, Route, Rule, Source};
 
 use super::pattern::{Pattern, Step};
 
@@ -15,6 +13,8 @@ pub struct Rules {
     pub ignored: Vec<Ignored>,
     /// Arrays whose order means nothing.
     pub unordered: Vec<Selection>,
+    /// The ledger mapping's own rules, for the types of what they read.
+    pub(super) mapping: Vec<Rule>,
     ledger: Vec<Ledger>,
 }
 
@@ -71,7 +71,8 @@ impl Rules {
             Source::Answer(extract) => Some(ledger(rule.route.clone(), extract)),
             Source::Nothing | Source::Sink(..) => None,
         });
-        Self { headers, ignored, unordered, ledger: ledger.collect() }
+        let ledger = ledger.collect();
+        Self { headers, ignored, unordered, mapping: mapping.rules.clone(), ledger }
     }
 
     /// Returns the rules for the answers to one request.
@@ -133,26 +134,7 @@ fn ledger(route: Route, extract: &Extract) -> Ledger {
             Level::Entry => entries.as_ref().map(|entries| entries.then(&path)),
         }
     };
-    let read = fields(extract).into_iter().filter_map(place).collect();
+    let money = extract.money_fields().into_iter().map(|(_, field)| field);
+    let read = money.chain(extract.fields.values()).filter_map(place).collect();
     Ledger { route, read, held }
-}
-
-fn amount(amount: &AmountField) -> Vec<&Field> {
-    match amount {
-        AmountField::Decimal { field, .. } => vec![field],
-        AmountField::Mantissa { mantissa, places } => vec![mantissa, places],
-    }
-}
-
-fn fields(extract: &Extract) -> Vec<&Field> {
-    let money = match &extract.money {
-        Money::Apart { debit, credit } => [amount(debit), amount(credit)].concat(),
-        Money::Signed { amount: signed, .. } => amount(signed),
-        Money::Sided { amount: sided, side, .. } => [amount(sided), vec![side]].concat(),
-    };
-    let named = [&extract.line_of_business, &extract.gl_account, &extract.currency];
-    let optional = [&extract.key, &extract.accounting_date, &extract.entity];
-    let further = extract.dimensions.values().chain(extract.fields.values());
-    let named = named.into_iter().chain(optional.into_iter().flatten());
-    named.chain(further).chain(money).collect()
 }
