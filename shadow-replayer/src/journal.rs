@@ -25,9 +25,9 @@
 //!             second               text?       the candidate's second answer: `same`, `different` or `failed`
 //! difference  run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             source               text        transactions     text (JSON)
-//! structure   run_id, route        text        place            text, `status`, `header` or `body`
+//! structure   run_id, route        text        place            text, `status`, `header`, `body` or `ledger`
 //!             path                 text        kind             text, `missing`, `extra`, `type`, `value` or `not_compared`
-//!             exchanges            int64       examples         text (JSON: exchange_id, primary, shadow)
+//!             exchanges            int64       examples         text (JSON: exchange_id, primary, shadow; of `ledger` the types)
 //! upstream    run_id, exchange_id  text        occurred_at      timestamp(µs, UTC)
 //!             upstream             text        kind             text, `miss`, `extra` or `unused`
 //!             call                 text        nearest, differs, path  text?

@@ -1,4 +1,5 @@
-//! Compares two answers outside the ledger mapping: status, chosen fields, and the structure of JSON bodies. Pure.
+//! Compares two answers outside the ledger mapping: status, chosen fields, and the structure of JSON bodies; and the types of what the
+//! mapping reads. Pure.
 //!
 //! Differences are named by their path, every item of an array being one place, so that they can be counted over many
 //! exchanges. They are shown and never judged: what is judged is money.
@@ -8,9 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use shadow_recorder::exchange::{Body, Exchange, Response};
 
+use crate::answer::Answer;
+
 mod aggregate;
 mod pattern;
 mod rules;
+mod schema;
 
 pub use aggregate::{Aggregate, Example, Found, Where};
 use pattern::{Step, written};
@@ -33,6 +37,8 @@ pub enum Place {
     Header,
     /// The body.
     Body,
+    /// What the ledger mapping reads.
+    Ledger,
 }
 
 impl Place {
@@ -42,6 +48,7 @@ impl Place {
             Self::Status => "status",
             Self::Header => "header",
             Self::Body => "body",
+            Self::Ledger => "ledger",
         }
     }
 }
@@ -109,6 +116,11 @@ pub fn compare(
         bodies(&mut found, &primary.body, &shadow.body, || rules.of(method, path));
     }
     found.found.into_values().collect()
+}
+
+/// Compares the types of what the ledger mapping reads of two answers, and of what was posted to sinks.
+pub fn compare_ledger(recorded: &Exchange, answer: &Answer, rules: &Rules) -> Vec<Difference> {
+    schema::compare(recorded, answer, &rules.mapping)
 }
 
 fn headers(found: &mut Differences, primary: &Response, shadow: &Response, rules: &Rules) {

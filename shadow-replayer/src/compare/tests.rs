@@ -181,3 +181,54 @@ fn a_filtered_exchange_shows_its_money() {
     let row = filtered(&recorded(200, &booked("Rides")), &mapping(), "build 0".into());
     assert_eq!((row.outcome, kinds(&row)), (Outcome::Filtered, vec![Some(Kind::NotExamined); 2]));
 }
+
+#[test]
+fn a_mapped_field_of_another_type_is_named_though_it_reads_the_same() {
+    let production = recorded(200, &booked("Rides"));
+    let texts = booked("Rides").replace(r#""d":5"#, r#""d":"5""#);
+    let rules = structure::Rules::new(vec![], vec![], vec![], &mapping());
+    let row = compare(&production, &answered(200, &texts), &mapping(), &rules);
+    assert_eq!(row.outcome, Outcome::Matched);
+    let [found] = &*row.structure else { panic!("{:?}", row.structure) };
+    assert_eq!(
+        (found.place.word(), &*found.path, found.change.word()),
+        ("ledger", "$.t[*].e[*].d", "type")
+    );
+    let types = (found.primary.as_deref(), found.shadow.as_deref());
+    assert_eq!(types, (Some("number"), Some("number, text")));
+}
+
+#[test]
+fn transactions_that_do_not_balance_are_counted_on_either_side() {
+    let lame = booked("Rides").replace(r#""d":5"#, r#""d":4"#);
+    let counts = |production: &str, shadow: Answer| {
+        let row =
+            compare(&recorded(200, production), &shadow, &mapping(), &structure::Rules::default());
+        (row.primary_unbalanced, row.shadow_unbalanced, row.newly_unbalanced)
+    };
+    let balanced = booked("Rides");
+    assert_eq!(counts(&balanced, answered(200, &balanced)), (0, 0, 0));
+    assert_eq!(counts(&balanced, answered(200, &lame)), (0, 1, 1));
+    assert_eq!(counts(&lame, answered(200, &balanced)), (1, 0, 0));
+    assert_eq!(counts(&lame, answered(200, &lame)), (1, 1, 0));
+    assert_eq!(counts(&lame, answered(500, "")), (1, 0, 0));
+}
+
+#[test]
+fn a_name_that_is_there_twice_is_counted_under_the_words_of_the_unparseable() {
+    let twice = booked("Rides").replace(r#""d":5"#, r#""d":5,"d":6"#);
+    let production = recorded(200, &booked("Rides"));
+    check(
+        &production,
+        &answered(200, &twice),
+        Outcome::Errored,
+        "cannot be read answer: `$.t[0].e[0].d`",
+    );
+    let row = check(
+        &recorded(200, &twice),
+        &answered(200, &twice),
+        Outcome::Unverified,
+        "production's answer cannot be read",
+    );
+    assert!(!row.money_known);
+}
