@@ -18,6 +18,7 @@ use crate::verdict::{Latency, OutcomeReason, Outcomes, Percentiles};
 
 mod assumed;
 mod control;
+mod kinds;
 mod largest;
 mod rows;
 mod scenarios;
@@ -61,6 +62,7 @@ pub fn totals(journal: &Journal, rates: &Rates) -> Result<Totals, AggregateError
     totals.assumed = assumed::of(journal)?;
     totals.structure = structure::of(journal)?;
     totals.scenarios = scenarios::of(journal)?;
+    totals.kinds = kinds::of(journal)?;
     Ok(totals)
 }
 

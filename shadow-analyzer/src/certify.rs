@@ -283,6 +283,7 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         replay,
         supplied,
         structure: Structure { ignored: ignored(config), ..totals.structure },
+        kinds: totals.kinds,
     }
 }
 

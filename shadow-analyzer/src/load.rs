@@ -132,7 +132,9 @@ fn entry_columns() -> Vec<(&'static str, DataType)> {
         ("accounting_date", text.clone()),
         ("entity", text.clone()),
         ("kind", text.clone()),
-        ("blame", text),
+        ("blame", text.clone()),
+        ("field", text.clone()),
+        ("change", text),
     ]
 }
 
@@ -156,6 +158,8 @@ fn exchange_columns() -> Vec<(&'static str, DataType)> {
         ("upstream_unused", DataType::Int32),
         ("upstream_assumed", DataType::Int32),
         ("newly_unbalanced", DataType::Int32),
+        ("primary_unbalanced", DataType::Int32),
+        ("shadow_unbalanced", DataType::Int32),
         ("money_known", DataType::Boolean),
         ("pi", DataType::Int64),
     ]

@@ -73,7 +73,7 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         tables,
         map: both.and_then(heat::HeatMap::of),
         both: both.map(table),
-        exchanges: exchange::Exchanges::of(&verdict.differing),
+        exchanges: exchange::Exchanges::of(&verdict.differing, &verdict.kinds),
         structure: structure::Structural::of(&verdict.structure),
         evidence: evidence::Evidence::of(verdict),
         ledger: ledger::Ledger::of(&verdict.ledger),

@@ -12,7 +12,7 @@ pub use ledger::{Books, Ledger, LedgerPlace};
 pub use scenario::{ScenarioName, ScenarioTotals, Scenarios};
 
 use crate::verdict::{
-    Assumed, CellName, DifferingExchange, DimensionName, Latency, OutcomeReason, Outcomes,
+    Assumed, CellName, DifferingExchange, DimensionName, Kinds, Latency, OutcomeReason, Outcomes,
     Structure, UpstreamCalls,
 };
 
@@ -171,6 +171,8 @@ pub struct Totals {
     pub ledger: Ledger,
     /// What production books in which answers.
     pub scenarios: Scenarios,
+    /// How often each kind of difference is there.
+    pub kinds: Kinds,
 }
 
 /// What happened to the control's exchanges.

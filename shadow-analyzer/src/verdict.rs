@@ -21,6 +21,7 @@ mod completeness;
 mod coverage;
 mod exchange;
 mod ledger;
+mod kinds;
 mod policy;
 mod replay;
 mod structure;
@@ -34,6 +35,7 @@ pub use exchange::{
     Differing, DifferingExchange, FieldDifference, Latency, Line, Losses, LostMoney, OutcomeReason,
     Percentiles, UpstreamCalls,
 };
+pub use kinds::{KINDS_MAX, KindCount, Kinds, Unbalanced};
 pub use ledger::{Compared, LEDGER_ROWS_MAX, LedgerResult, LedgerRow, LedgerSum, LedgerValidation};
 pub use policy::{CellPolicy, DimensionPolicy, Policy, ThresholdPolicy};
 pub use replay::{Assumed, AssumedMoney, Replay};
@@ -147,6 +149,9 @@ pub struct Verdict {
     /// What differs outside the ledger mapping. It is shown and never judged.
     #[serde(default)]
     pub structure: Structure,
+    /// How often each kind of difference is there.
+    #[serde(default)]
+    pub kinds: Kinds,
 }
 
 impl Verdict {

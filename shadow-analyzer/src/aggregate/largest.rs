@@ -217,6 +217,7 @@ fn lines(
             credit: format_units(rows.units("credit", row)?),
             accounting_date: rows.text("accounting_date", row)?.map(str::to_owned),
             entity: rows.text("entity", row)?.map(str::to_owned),
+            change: rows.text("change", row)?.map(str::to_owned),
         });
     }
     Ok(lines)

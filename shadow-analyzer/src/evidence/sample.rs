@@ -105,6 +105,7 @@ mod tests {
             credit: "0.00".into(),
             accounting_date: None,
             entity: None,
+            change: None,
         }
     }
 

@@ -1,12 +1,11 @@
 //! The exchanges that were booked differently, each with its transactions side by side.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::evidence::sample;
 use crate::number::{count, counted};
 use crate::report::text::{Figure, Text, instant};
-use crate::verdict::{Differing, DifferingExchange, Line};
+use crate::verdict::{Differing, DifferingExchange, KindCount, Kinds, Line, Unbalanced};
 
 /// Exchanges that the page shows, largest first.
 const EXCHANGES_MAX: usize = 60;
@@ -14,13 +13,16 @@ const EXCHANGES_MAX: usize = 60;
 const EXCHANGE_ROWS_MAX: usize = 40;
 /// Rows that the page shows of all exchanges: 1,200 of them are about 1.5 MiB.
 const ROWS_MAX: usize = 1_200;
+/// Kinds that the page shows.
+const KINDS_SHOWN: usize = 20;
 
 /// The section of differing exchanges.
 pub(super) struct Exchanges {
     pub(super) total: u64,
     pub(super) total_words: String,
-    pub(super) listed: String,
     pub(super) kinds: Vec<Kind>,
+    /// On transactions that do not balance, where there are any.
+    pub(super) unbalanced: Option<String>,
     pub(super) shown: Vec<Exchange>,
     /// Not on the page, but in the verdict.
     pub(super) more_in_verdict: u64,
@@ -32,7 +34,10 @@ pub(super) struct Exchanges {
 pub(super) struct Kind {
     pub(super) name: Text,
     pub(super) meaning: &'static str,
-    pub(super) count: String,
+    /// What else differs.
+    pub(super) field: Option<Text>,
+    pub(super) exchanges: String,
+    pub(super) lines: String,
 }
 
 /// One exchange.
@@ -63,6 +68,8 @@ pub(super) struct Row {
     /// `=`, `≠`, `−` or `+`.
     pub(super) symbol: &'static str,
     pub(super) word: &'static str,
+    /// What else differs, with both values, as the journal says it.
+    pub(super) change: Option<Text>,
     /// Primary, then shadow.
     pub(super) sides: [Option<Side>; 2],
     /// What else differs, such as the accounting date.
@@ -97,13 +104,7 @@ pub(super) struct Money {
 }
 
 impl Exchanges {
-    pub(super) fn of(differing: &Differing) -> Self {
-        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-        for kind in differing.exchanges.iter().flat_map(|exchange| &exchange.kinds) {
-            *kinds.entry(kind).or_default() += 1;
-        }
-        let mut kinds: Vec<_> = kinds.into_iter().collect();
-        kinds.sort_by_key(|(_, number)| Reverse(*number));
+    pub(super) fn of(differing: &Differing, kinds: &Kinds) -> Self {
         let mut rows_left = ROWS_MAX;
         let mut shown = Vec::new();
         for exchange in differing.exchanges.iter().take(EXCHANGES_MAX) {
@@ -119,8 +120,8 @@ impl Exchanges {
         Self {
             total: differing.total,
             total_words: counted(differing.total, "exchange", "exchanges"),
-            listed: count(differing.exchanges.len() as u64),
-            kinds: kinds.into_iter().take(12).map(|(name, number)| kind(name, number)).collect(),
+            kinds: kinds.lines.iter().take(KINDS_SHOWN).map(kind).collect(),
+            unbalanced: unbalanced(&kinds.unbalanced),
             more_in_verdict: (differing.exchanges.len() - shown.len()) as u64,
             more_in_journal: differing.left_out,
             shown,
@@ -128,15 +129,38 @@ impl Exchanges {
     }
 }
 
-fn kind(name: &str, number: u64) -> Kind {
-    let meaning = match name {
-        "reclassified" => "the same amount under another line of business or GL account",
+fn unbalanced(of: &Unbalanced) -> Option<String> {
+    let transactions = |number| counted(number, "transaction", "transactions");
+    (of.primary + of.shadow > 0).then(|| {
+        format!(
+            "Debits are not credits in {} of production and {} of the candidate, of which {} in the candidate alone.",
+            transactions(of.primary),
+            transactions(of.shadow),
+            count(of.newly)
+        )
+    })
+}
+
+fn kind(of: &KindCount) -> Kind {
+    let meaning = match &*of.kind {
+        "reclassified" => "the same amount under another line of business, GL account or side",
         "amount_changed" => "the same line with another amount",
+        "currency_changed" => "the same line in another currency",
+        "reversal_style" => "debit and credit changed equally, so that the balance is unchanged",
+        "period_changed" => "the same money on another accounting date",
+        "entity_changed" => "the same money of another legal entity",
+        "field_changed" => "the same money with another value beside it",
         "missing" => "production booked a line that the candidate did not",
         "extra" => "the candidate booked a line that production did not",
         _ => "",
     };
-    Kind { name: Text::name(&name.replace('_', " ")), meaning, count: count(number) }
+    Kind {
+        name: Text::name(&of.kind.replace('_', " ")),
+        meaning,
+        field: of.field.as_deref().map(Text::name),
+        exchanges: count(of.exchanges),
+        lines: count(of.lines),
+    }
 }
 
 impl Exchange {
@@ -200,6 +224,7 @@ fn row(primary: Option<&Line>, shadow: Option<&Line>) -> Row {
     Row {
         symbol,
         word,
+        change: primary.or(shadow).and_then(|line| line.change.as_deref()).map(Text::name),
         sides: [primary.map(|line| side(line, shadow)), shadow.map(|line| side(line, primary))],
         further: primary
             .zip(shadow)

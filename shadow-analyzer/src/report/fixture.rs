@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::verdict::{
     Basis, Candidate, Cell, CellName, CellPolicy, Completeness, Coverage, CurrencyMoney, Decision,
     Differing, DifferingExchange, Dimension, DimensionName, DimensionPolicy, FORMAT, Judged,
-    Latency, LedgerValidation, Line, Losses, Measure, OutcomeReason, Outcomes, Percentiles, Policy,
-    Reason, Rule, Sides, Structure, ThresholdPolicy, TimeCoverage, UpstreamCalls, VERSION, Verdict,
+    KindCount, Kinds, Latency, LedgerValidation, Line, Losses, Measure, OutcomeReason, Outcomes,
+    Percentiles, Policy, Reason, Rule, Sides, Structure, ThresholdPolicy, TimeCoverage,
+    UpstreamCalls, VERSION, Verdict,
 };
 
 mod evidence;
@@ -115,7 +116,23 @@ pub(super) fn line(
         credit: amounts[1].into(),
         accounting_date: None,
         entity: None,
+        change: None,
     }
+}
+
+fn kinds() -> Kinds {
+    let count = |kind: &str, exchanges, lines| KindCount {
+        kind: kind.into(),
+        field: None,
+        exchanges,
+        lines,
+    };
+    let lines = vec![
+        count("reclassified", 212, 424),
+        count("amount_changed", 71, 142),
+        count("missing", 71, 71),
+    ];
+    Kinds { lines, ..Kinds::default() }
 }
 
 pub(super) fn exchange(number: u32) -> DifferingExchange {
@@ -297,6 +314,7 @@ fn empty(verdict: Decision) -> Verdict {
         replay: None,
         supplied: None,
         structure: Structure::default(),
+        kinds: Kinds::default(),
     }
 }
 
@@ -328,6 +346,7 @@ pub(crate) fn refused() -> Verdict {
         exchanges: Outcomes { recorded: 4_218, matched: 4_189, different: 20, filtered: 4, errored: 0, unverified: 5 },
         completeness: Completeness { complete: true, text: "4218 recorded exchanges, 4218 accounted for.".into(), strata: Vec::new() },
         dimensions,
+        kinds: kinds(),
         differing: Differing { total: 20, left_out: 0, exchanges: (0..20).map(exchange).collect() },
         not_compared: vec![
             OutcomeReason { outcome: "unverified".into(), reason: unverified.into(), blame: Some("candidate".into()), count: 5, example: "0195b6a1-7c40-7e3b-9d12-0000000000ff".into() },

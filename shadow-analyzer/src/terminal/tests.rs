@@ -1,8 +1,8 @@
 use super::*;
 use crate::verdict::{
     Assumed, Basis, Candidate, Completeness, Coverage, Differing, DimensionName, FORMAT, Judged,
-    Latency, LedgerValidation, Losses, Measure, OutcomeReason, Outcomes, Policy, Reason, Replay,
-    Rule, Structure, TimeCoverage, UpstreamCalls, VERSION,
+    Kinds, Latency, LedgerValidation, Losses, Measure, OutcomeReason, Outcomes, Policy, Reason,
+    Replay, Rule, Structure, TimeCoverage, UpstreamCalls, VERSION,
 };
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
@@ -118,6 +118,7 @@ fn certified() -> Certified {
         replay: Some(replay()),
         supplied: None,
         structure: Structure::default(),
+        kinds: Kinds::default(),
     };
     Certified { verdict, document: "store/verdict.json".into(), report: "store/report.html".into() }
 }

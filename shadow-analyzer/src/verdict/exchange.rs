@@ -36,7 +36,7 @@ pub struct DifferingExchange {
     pub primary_status: Option<u16>,
     /// The candidate's HTTP status.
     pub shadow_status: Option<u16>,
-    /// What kinds of difference there are (`reclassified`, `amount_changed`, `missing`, `extra`), by name.
+    /// What kinds of difference there are (see [`KindCount`](super::KindCount)), by name.
     pub kinds: Vec<String>,
     /// The larger of the absolute debit and credit differences summed over LOB × GL, converted (without a rate, as it stands); the
     /// order of the list.
@@ -105,6 +105,9 @@ pub struct Line {
     /// The legal entity, where mapped.
     #[serde(default)]
     pub entity: Option<String>,
+    /// What else differs from the other side's line, with both values, such as `memo: 'a' → 'b'`.
+    #[serde(default)]
+    pub change: Option<String>,
 }
 
 /// Why exchanges came out as they did.

@@ -23,7 +23,7 @@ pub struct Structure {
 pub struct StructuralDifference {
     /// The method and path pattern.
     pub route: String,
-    /// `status`, `header` or `body`.
+    /// `status`, `header`, `body`, or `ledger`: the type of what the mapping reads.
     pub place: String,
     /// The body's path, `[*]` being every item of an array, or the field's name.
     pub path: String,
@@ -40,7 +40,7 @@ pub struct StructuralDifference {
 pub struct StructuralExample {
     /// The exchange.
     pub exchange_id: String,
-    /// Production's value, shortened; absent where it has none.
+    /// Production's value, shortened; absent where it has none. Of place `ledger` the types.
     pub primary: Option<String>,
     /// The candidate's value, shortened.
     pub shadow: Option<String>,
