@@ -55,7 +55,8 @@ pub enum AmountField {
     },
 }
 
-/// How debit and credit are read.
+/// How debit and credit are read. An amount may be finer than its currency's minor unit: services compute with fractions of cents, and
+/// where one side alone has them the line differs by its exact money.
 #[derive(Clone, Debug)]
 pub enum Money {
     /// Two fields.

@@ -5,10 +5,15 @@ use shadow_recorder::exchange::{Body, ExchangeId, Response, Sample};
 use crate::matching::Miss;
 
 pub(crate) fn mapping() -> Mapping {
+    mapping_with("")
+}
+
+fn mapping_with(further: &str) -> Mapping {
     let toml = "[[ledger]]\nroute = \"POST /trips/*\"\ntransactions = \"$.t[*]\"\nentries = \"$.e[*]\"\n\
                 line_of_business = \"$.lob\"\ngl_account = \"$.gl\"\ncurrency = { value = \"USD\" }\n\
                 debit = \"$.d\"\ncredit = \"$.c\"\n";
-    let document = Document::parse(std::path::Path::new("shadow.toml"), toml, |_| None).unwrap();
+    let toml = format!("{toml}{further}");
+    let document = Document::parse(std::path::Path::new("shadow.toml"), &toml, |_| None).unwrap();
     let mapping = shadow_recorder::ledger::config::mapping(&document, &[]);
     document.finish().unwrap();
     mapping
@@ -231,4 +236,22 @@ fn a_name_that_is_there_twice_is_counted_under_the_words_of_the_unparseable() {
         "production's answer cannot be read",
     );
     assert!(!row.money_known);
+}
+
+#[test]
+fn a_field_beside_money_is_a_difference_and_no_other_money() {
+    let mapping = mapping_with("fields = { memo = \"$.memo\" }\n");
+    let with = |memo: &str| booked("Rides").replace(r#""gl""#, &format!(r#""memo":"{memo}","gl""#));
+    let production = recorded(200, &with("a"));
+    let (same, other) = (answered(200, &with("a")), answered(200, &with("b")));
+    let row = compare(&production, &other, &mapping, &structure::Rules::default());
+    assert_eq!(
+        (row.outcome, &*kinds(&row)),
+        (Outcome::Different, &[Some(Kind::FieldChanged); 4][..])
+    );
+    // What a candidate is asked twice for, or with a raised amount, is its money.
+    assert_eq!(
+        super::booked(&production, &same, &mapping),
+        super::booked(&production, &other, &mapping)
+    );
 }
