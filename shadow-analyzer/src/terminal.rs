@@ -5,12 +5,14 @@ use std::fmt::Write;
 use crate::certify::Certified;
 use crate::money::people;
 use crate::number;
-use crate::verdict::{Cell, Decision, Dimension, DimensionName, Judged, Verdict};
+use crate::verdict::{Cell, Decision, Dimension, DimensionName, Judged, KindCount, Verdict};
 use shadow_recorder::table::{Align, plain, table};
 use shadow_replayer::supplied::Side;
 
 /// Cells shown; the report has all.
 const CELLS_MAX: usize = 6;
+/// Kinds of difference shown; the report has more.
+const KINDS_MAX: usize = 4;
 /// Reasons shown beside the first; the report has all.
 const REASONS_MAX: usize = 4;
 
@@ -44,6 +46,7 @@ pub fn render(certified: &Certified, color: bool) -> String {
     }
     text.push_str(&cells(verdict));
     let _ = write!(text, "\n  not examined: {}\n", not_examined(verdict));
+    text.push_str(&kinds(verdict));
     text.push_str(&time(verdict));
     if let Some(replay) = &verdict.replay {
         let _ = writeln!(text, "  {}", line(&replay.isolation));
@@ -61,6 +64,27 @@ pub fn render(certified: &Certified, color: bool) -> String {
     }
     let _ = write!(text, "  report:  {}\n  verdict: {}\n", certified.report, certified.document);
     let _ = writeln!(text, "  next: {}", line(&verdict.next));
+    text
+}
+
+/// Returns a line on the kinds of difference, those in most exchanges first, and one on what does not balance, where there is any.
+fn kinds(verdict: &Verdict) -> String {
+    let one = |of: &KindCount| {
+        let beside = of.field.as_deref().map(|field| format!(" ({field})")).unwrap_or_default();
+        let kind = of.kind.replace('_', " ");
+        line(&format!("{kind}{beside} in {}", number::exchanges(of.exchanges)))
+    };
+    let shown: Vec<String> = verdict.kinds.lines.iter().take(KINDS_MAX).map(one).collect();
+    let mut text = String::new();
+    if !shown.is_empty() {
+        let _ = writeln!(text, "  differences: {}", shown.join(", "));
+    }
+    let unbalanced = &verdict.kinds.unbalanced;
+    if unbalanced.primary + unbalanced.shadow > 0 {
+        let transactions = |count| number::counted(count, "transaction", "transactions");
+        let (primary, shadow) = (transactions(unbalanced.primary), transactions(unbalanced.shadow));
+        let _ = writeln!(text, "  unbalanced: {primary} of production, {shadow} of the candidate");
+    }
     text
 }
 

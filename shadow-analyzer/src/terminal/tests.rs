@@ -2,7 +2,7 @@ use super::*;
 use crate::verdict::{
     Assumed, Basis, Candidate, Completeness, Coverage, Differing, DimensionName, FORMAT, Judged,
     Kinds, Latency, LedgerValidation, Losses, Measure, OutcomeReason, Outcomes, Policy, Reason,
-    Replay, Rule, Structure, TimeCoverage, UpstreamCalls, VERSION,
+    Replay, Rule, Structure, TimeCoverage, Unbalanced, UpstreamCalls, VERSION,
 };
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
@@ -149,6 +149,28 @@ REFUSED  score 50 of 100  (all traffic of the range)
   next: Fix the build.
 ";
     assert_eq!(render(&certified(), false), expected);
+}
+
+#[test]
+fn kinds_of_difference_and_what_does_not_balance_are_told_where_there_are_any() {
+    let mut certified = certified();
+    let count = |kind: &str, field: Option<&str>, exchanges| KindCount {
+        kind: kind.into(),
+        field: field.map(str::to_owned),
+        exchanges,
+        lines: 9,
+    };
+    certified.verdict.kinds = Kinds {
+        lines: vec![count("reclassified", None, 2), count("field_changed", Some("memo"), 1)],
+        unbalanced: Unbalanced { primary: 0, shadow: 1, newly: 1 },
+    };
+    let text = render(&certified, false);
+    for expect in [
+        "  differences: reclassified in 2 exchanges, field changed (memo) in 1 exchange\n",
+        "  unbalanced: 0 transactions of production, 1 transaction of the candidate\n",
+    ] {
+        assert!(text.contains(expect), "{text}");
+    }
 }
 
 #[test]
