@@ -236,3 +236,24 @@ async fn the_mapping_can_be_looked_at_without_a_candidate() {
     let answer = "\n  {\"currency\":\"USD\",\"event\":\"e0\",\"transactions\":[";
     assert!(said.out.contains(answer), "the answer is not in\n{}", said.out);
 }
+
+#[tokio::test]
+async fn a_sample_of_a_range_is_certified_where_its_projection_is_accepted() {
+    let scene = Scene::new();
+    let range = scene.record(60).await;
+    let _candidate = scene.service("candidate", "2.0.0");
+    let url = format!("http://{}", scene.addresses["candidate"]);
+    let (from, to) = (range.from.to_string(), range.to.to_string());
+    let arguments =
+        ["certify", "--candidate", &url, "--build", "2.0.0", "--from", &from, "--to", &to];
+    let certify = || scene.run("shadow-analyzer", &[&arguments[..], &["--sample", "0.5"]].concat());
+    certify().expect(2, "set [certify] assurance = \"none\"");
+    scene.edit("[certify]\n", "[certify]\nassurance = \"none\"\n");
+    let said = certify();
+    said.expect(0, "(sample, no assurance)");
+    said.expect(0, "not examined: nothing");
+    let verdict = scene.verdict("2.0.0");
+    assert_eq!((verdict.verdict, verdict.confidence), (Decision::Certified, 100));
+    let net = verdict.dimensions[0].cells[0].net.as_ref().unwrap();
+    assert_eq!(net.observed.as_ref().unwrap().debit, "0.00");
+}

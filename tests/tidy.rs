@@ -106,8 +106,8 @@ fn the_example_configuration_is_valid_and_shows_the_defaults() {
     let parse = |text: &str| {
         let document = Document::parse(Path::new("shadow.toml"), text, |_| None).unwrap();
         let recorder = recorder::recorder(&document, "host");
-        let policy = shadow_analyzer::config::take(&document);
         let replay = shadow_replayer::config::Config::take(&document);
+        let policy = shadow_analyzer::config::take(&document, replay.as_ref());
         document.finish().unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let delimiter = |replay: &shadow_replayer::config::Config| {
             replay.supplied.as_ref().map(|supplied| supplied.delimiter)

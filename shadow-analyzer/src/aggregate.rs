@@ -12,19 +12,22 @@ use std::collections::BTreeMap;
 use polars::prelude::*;
 
 use crate::load::{Journal, LoadError};
-use crate::money::Rates;
-use crate::totals::{ExchangeTotals, Money, Overflow, Part, Place, Totals};
+use crate::policy::Policy;
+use crate::totals::{ExchangeTotals, Money, Overflow, Part, Place, Redated, Totals};
 use crate::verdict::{Latency, OutcomeReason, Outcomes, Percentiles};
 
 mod assumed;
 mod control;
+mod grain;
 mod kinds;
 mod largest;
+mod projection;
 mod rows;
 mod scenarios;
 mod strata;
 mod structure;
 
+use grain::Grain;
 use largest::Largest;
 use rows::Rows;
 
@@ -42,23 +45,28 @@ pub enum AggregateError {
     Overflow(#[from] Overflow),
 }
 
-/// Makes the totals of a run. `rates` only order the differing exchanges.
-pub fn totals(journal: &Journal, rates: &Rates) -> Result<Totals, AggregateError> {
+/// Makes the totals of a run. The policy says how finely; its rates only order the differing exchanges.
+pub fn totals(journal: &Journal, policy: &Policy) -> Result<Totals, AggregateError> {
     let mut totals = Totals::default();
     if journal.shards() == 0 {
         return Ok(totals);
     }
-    add_lines(journal, &mut totals)?;
-    let mut largest = Largest::new(rates);
+    let grain = Grain::of(journal, policy)?;
+    add_lines(journal, &grain, &mut totals)?;
+    let mut largest = Largest::new(&policy.rates);
     for shard in 0..journal.shards() {
-        add_differences(journal, shard, &mut totals, &mut largest)?;
+        add_differences(journal, shard, &grain, &mut totals, &mut largest)?;
         largest.add_without_lines(journal, shard)?;
     }
     totals.exchanges = exchanges(journal)?;
     totals.exchanges.strata = strata::of(journal)?;
+    if totals.exchanges.sampled > 0 {
+        projection::add(journal, &grain, &mut totals)?;
+    }
     totals.exchanges.latency = latency(journal)?;
     totals.largest = largest.finish(journal)?;
-    control::add(journal, &mut totals)?;
+    control::add(journal, &grain, &mut totals)?;
+    totals.drop_empty_dimensions();
     totals.assumed = assumed::of(journal)?;
     totals.structure = structure::of(journal)?;
     totals.scenarios = scenarios::of(journal)?;
@@ -90,56 +98,54 @@ fn not_examined() -> Expr {
     col("kind").eq_missing(lit("not_examined"))
 }
 
-fn add_lines(journal: &Journal, totals: &mut Totals) -> Result<(), AggregateError> {
+/// What lines are grouped by, so that each group is one part of one place.
+fn line_keys(grain: &Grain) -> Vec<Expr> {
     // Grouped by sign as well, so that money which was not examined can be made absolute.
     let negative = |side: &'static str| col(side).lt(lit(0)).alias(format!("{side}_negative"));
-    let keys = [
-        col("line_of_business"),
-        col("gl_account"),
-        col("currency"),
+    let mut keys = grain.keys();
+    keys.extend([
         col("source"),
         not_examined().alias("not_examined"),
         negative("debit"),
         negative("credit"),
-    ];
-    let frame = run("sums", journal.entries()?.group_by(keys).agg(sums()))?;
-    let rows = Rows::of("sums", &frame);
-    for row in 0..rows.len() {
-        let part = match rows.text("source", row)? {
-            Some("primary") if rows.flag("not_examined", row)? => Part::NotExamined,
-            Some("both") => Part::Both,
-            Some("primary") => Part::Primary,
-            Some("shadow") => Part::Shadow,
-            // The control's lines explain a difference and are part of none.
-            _ => continue,
-        };
-        totals.add_lines(&place(&rows, row)?, part, rows.money(row)?, rows.count("lines", row)?)?;
-    }
-    Ok(())
+    ]);
+    keys
 }
 
-fn place(rows: &Rows<'_>, row: usize) -> Result<Place, AggregateError> {
-    Ok(Place {
-        line_of_business: rows.owned("line_of_business", row)?,
-        gl_account: rows.owned("gl_account", row)?,
-        currency: rows.owned("currency", row)?,
+/// Reads which part of the journal a group is.
+fn part(rows: &Rows<'_>, row: usize) -> Result<Option<Part>, AggregateError> {
+    Ok(match rows.text("source", row)? {
+        Some("primary") if rows.flag("not_examined", row)? => Some(Part::NotExamined),
+        Some("both") => Some(Part::Both),
+        Some("primary") => Some(Part::Primary),
+        Some("shadow") => Some(Part::Shadow),
+        // The control's lines explain a difference and are part of none.
+        _ => None,
     })
+}
+
+fn add_lines(journal: &Journal, grain: &Grain, totals: &mut Totals) -> Result<(), AggregateError> {
+    let frame = run("sums", journal.entries()?.group_by(line_keys(grain)).agg(sums()))?;
+    let rows = Rows::of("sums", &frame);
+    for row in 0..rows.len() {
+        if let Some(part) = part(&rows, row)? {
+            let lines = rows.count("lines", row)?;
+            totals.add_lines(&grain.place(&rows, row)?, part, rows.money(row)?, lines)?;
+        }
+    }
+    Ok(())
 }
 
 fn add_differences(
     journal: &Journal,
     shard: usize,
+    grain: &Grain,
     totals: &mut Totals,
     largest: &mut Largest<'_>,
 ) -> Result<(), AggregateError> {
     let on_one_side = col("source").eq(lit("primary")).or(col("source").eq(lit("shadow")));
-    let keys = [
-        col("exchange_id"),
-        col("line_of_business"),
-        col("gl_account"),
-        col("currency"),
-        col("source"),
-    ];
+    let mut keys = grain.keys();
+    keys.extend(["exchange_id", "source", "pi"].map(col));
     let query = journal
         .entries_of(shard)?
         .filter(on_one_side.and(not_examined().not()))
@@ -151,17 +157,18 @@ fn add_differences(
     let mut at = 0;
     while at < rows.len() {
         let id = rows.owned("exchange_id", at)?;
+        let pi = rows.probability(at)?;
         let mut differences: BTreeMap<Place, Money> = BTreeMap::new();
         while at < rows.len() && rows.text("exchange_id", at)? == Some(&*id) {
             let money = rows.money(at)?;
-            let difference = differences.entry(place(&rows, at)?).or_default();
+            let difference = differences.entry(grain.place(&rows, at)?).or_default();
             let is_shadow = rows.text("source", at)? == Some("shadow");
             *difference =
                 if is_shadow { difference.plus(money)? } else { difference.minus(money)? };
             at += 1;
         }
         let differences: Vec<_> = differences.into_iter().collect();
-        totals.add_exchange(&differences)?;
+        totals.add_exchange(&differences, pi)?;
         largest.add(id, &differences)?;
     }
     Ok(())
@@ -171,7 +178,6 @@ fn exchanges(journal: &Journal) -> Result<ExchangeTotals, AggregateError> {
     // 32-bit columns are widened first: polars sums them in 32 bits.
     let sum = |column: &'static str| col(column).cast(DataType::Int64).sum();
     let unbalanced = col("newly_unbalanced").gt(lit(0));
-    let pi_one = i64::try_from(shadow_recorder::exchange::PI_ONE).expect("2⁵³ fits 63 bits");
     let keys = ["outcome", "reason", "blame"];
     let query = journal.exchanges()?.group_by(keys.map(col)).agg([
         len().alias("exchanges"),
@@ -182,7 +188,7 @@ fn exchanges(journal: &Journal) -> Result<ExchangeTotals, AggregateError> {
         sum("newly_unbalanced"),
         col("exchange_id").filter(unbalanced).min().alias("unbalanced_example"),
         col("money_known").not().cast(DataType::Int64).sum().alias("money_unknown"),
-        col("pi").neq(lit(pi_one)).cast(DataType::Int64).sum().alias("sampled"),
+        projection::is_sampled().cast(DataType::Int64).sum().alias("sampled"),
     ]);
     // Sorted, so that equal journals give equal verdicts.
     let frame = run("counts", query.sort(keys, SortMultipleOptions::default()))?;
@@ -217,24 +223,29 @@ fn exchanges(journal: &Journal) -> Result<ExchangeTotals, AggregateError> {
             });
         }
     }
-    (totals.redated, totals.redated_example) = redated(journal)?;
+    add_redated(journal, &mut totals)?;
     add_details(journal, &mut totals.reasons)?;
     totals.reasons.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.example.cmp(&b.example)));
     Ok(totals)
 }
 
 /// Counts the exchanges in which a line moved in time or to another entity, which no sum of money shows.
-fn redated(journal: &Journal) -> Result<(u64, Option<String>), AggregateError> {
-    let moved = col("kind")
-        .eq_missing(lit("period_changed"))
-        .or(col("kind").eq_missing(lit("entity_changed")));
-    let query = journal.entries()?.filter(moved).select([
-        col("exchange_id").n_unique().alias("exchanges"),
-        col("exchange_id").min().alias("example"),
-    ]);
-    let frame = run("changed dates", query)?;
+fn add_redated(journal: &Journal, totals: &mut ExchangeTotals) -> Result<(), AggregateError> {
+    const KINDS: [&str; 2] = ["period_changed", "entity_changed"];
+    let is = |kind: &'static str| col("kind").eq_missing(lit(kind));
+    let of = |kind| {
+        let ids = col("exchange_id").filter(is(kind));
+        [ids.clone().n_unique().alias(kind), ids.min().alias(format!("{kind}_example"))]
+    };
+    let moved = journal.entries()?.filter(is(KINDS[0]).or(is(KINDS[1])));
+    let frame = run("changed dates", moved.select(KINDS.map(of).as_flattened()))?;
     let rows = Rows::of("changed dates", &frame);
-    Ok((rows.count("exchanges", 0)?, rows.text("example", 0)?.map(str::to_owned)))
+    let read = |kind: &str| -> Result<Redated, AggregateError> {
+        let example = rows.text(&format!("{kind}_example"), 0)?.map(str::to_owned);
+        Ok(Redated { exchanges: rows.count(kind, 0)?, example })
+    };
+    (totals.period_changed, totals.entity_changed) = (read(KINDS[0])?, read(KINDS[1])?);
+    Ok(())
 }
 
 /// Adds to each reason the particulars of its example.

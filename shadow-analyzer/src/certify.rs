@@ -20,7 +20,6 @@ use crate::config::Config;
 use crate::evidence;
 use crate::fetch;
 use crate::load::Journal;
-use crate::money::Rates;
 use crate::policy::Policy;
 use crate::report;
 use crate::score::{self, Evidence, Judgement};
@@ -143,14 +142,15 @@ pub async fn certify(
     let local = fetch::verified(&config.replay.store, files).await?;
     let numbers: Vec<u32> = judged.iter().map(|shard| shard.number).collect();
     let journal = Journal::of_run(local.root(), &id, number, &numbers);
-    let totals = sum(journal, config.policy.rates.clone()).await?;
+    let policy = config.policy.clone().of_range(run.to);
+    let totals = sum(journal, policy.clone()).await?;
     drop(local);
-    let judgement = score::judge(&totals, &config.policy, &evidence)?;
+    let judgement = score::judge(&totals, &policy, &evidence)?;
     let facts = Facts {
         run: &run,
         revision: number,
         mapping_sha256,
-        policy: &config.policy,
+        policy: &policy,
         config: &config.replay,
         evidence,
         totals,
@@ -169,8 +169,8 @@ fn configured_mapping<'c>(config: &'c Config, run: &Run) -> &'c str {
 }
 
 /// Sums on a thread of its own: polars blocks, and has a runtime of its own.
-async fn sum(journal: Journal, rates: Rates) -> Result<Totals, CertifyError> {
-    let summed = tokio::task::spawn_blocking(move || aggregate::totals(&journal, &rates)).await;
+async fn sum(journal: Journal, policy: Policy) -> Result<Totals, CertifyError> {
+    let summed = tokio::task::spawn_blocking(move || aggregate::totals(&journal, &policy)).await;
     Ok(summed.map_err(CertifyError::Interrupted)??)
 }
 
@@ -280,6 +280,7 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         latency: exchanges.latency,
         policy: policy.document(mapping_sha256),
         control,
+        outside_chart: judgement.outside_chart,
         replay,
         supplied,
         structure: Structure { ignored: ignored(config), ..totals.structure },

@@ -130,8 +130,9 @@ async fn show_mapping(file: &Path, range: Range) -> anyhow::Result<u8> {
     let text = config::read(file)?;
     let document = Document::parse(file, &text, config::process_environment)?;
     let config = replayer::Config::take(&document);
-    let policy = take_if_present(&document);
+    let policy = take_if_present(&document, config.as_ref());
     document.finish()?;
+    let policy = policy.map(|policy| policy.of_range(range.to));
     let config = config.context(INCOMPLETE)?;
     let mut summary = Summary::default();
     let evidence = shadow_replayer::recorded(&config, range, |exchange| {

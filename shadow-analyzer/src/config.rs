@@ -6,12 +6,18 @@
 //! min_exchanges = 100                # fewer compared exchanges are inconclusive
 //! min_range = "0s"                   # a shorter range is inconclusive; by default `min_exchanges` alone says what is enough
 //! candidate_errors_max = 0           # more failures where production succeeded refuse the build
+//! accounting_period = "month"        # what dimension accounting_period has: the month of a mapped accounting_date, or "date"
+//! assurance = "none"                 # default: a sample is inconclusive; "none": it is judged by its projection, without a bound
 //! money_unknown_max = 0              # more exchanges of which not even production's money could be read are inconclusive
+//! rates_file = "rates.csv"           # default: none; the rates of the range's last day (see `rates_file`)
+//! rates_age_max = "7d"               # an older rate of the file is none
+//! chart = "chart.csv"                # default: none; the lines of business and GL accounts that there are (see `chart`)
 //! [certify.rates]                    # the value of one unit in the reporting currency
 //! EUR = "1.0842"
-//! [certify.thresholds.line_of_business]               # likewise gl_account and line_of_business_gl_account
+//! [certify.thresholds.line_of_business]               # likewise gl_account, line_of_business_gl_account and mapped dimensions
 //! net = 1000                         # or: share = "0.001" with floor = 100 (default 0)
 //! gross = 5000                       # default: five times the net threshold
+//! per = "run"                        # "day": every UTC day of the range is judged by itself, and the worst one counts
 //! gate = true                        # false: shown, never judged
 //! [[certify.threshold]]              # one cell
 //! dimension = "line_of_business"     # value = …; for line_of_business_gl_account: line_of_business = …, gl_account = …
@@ -20,23 +26,29 @@
 //! declared = true                    # default false: a value that production never booked has threshold 0
 //! ```
 //!
-//! A threshold that is missing is no mistake here: it makes verdicts inconclusive, which says how to set it.
+//! A threshold that is missing is no mistake here: it makes verdicts inconclusive, which says how to set it. The dimensions that a
+//! mapping adds (`accounting_period`, `entity` and those of `dimensions`) need none: they are judged where they have one, else shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shadow_recorder::amount::Amount;
-use shadow_recorder::config::{Document, Table};
+use shadow_recorder::config::{At, Document, Table};
+use shadow_recorder::ledger::{Extract, Mapping, Source};
+use shadow_replayer::config::Config as Replay;
 
-use crate::money::{Rate, Rates};
-use crate::policy::{CellThreshold, Net, Policy, Share, Threshold, Thresholds};
+use crate::chart::Chart;
+use crate::money::{Rate, Rates, is_currency};
+use crate::policy::{Assurance, Period, Policy};
+use crate::rates_file::RatesFile;
 use crate::verdict::DimensionName;
+
+mod threshold;
 
 /// What the analyzer is told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The sections of a replay: service, store, mapping, run store.
-    pub replay: shadow_replayer::config::Config,
+    pub replay: Replay,
     /// `[certify]`.
     pub policy: Policy,
 }
@@ -44,8 +56,8 @@ pub struct Config {
 impl Config {
     /// Takes every section that certifying needs; mistakes are collected in the document.
     pub fn take(document: &Document<'_>) -> Option<Self> {
-        let replay = shadow_replayer::config::Config::take(document);
-        let policy = take(document);
+        let replay = Replay::take(document);
+        let policy = take(document, replay.as_ref());
         Some(Self { replay: replay?, policy: policy? })
     }
 }
@@ -54,13 +66,22 @@ impl Config {
 pub const MIN_EXCHANGES: u64 = 100;
 /// The default of `money_unknown_max`.
 pub const MONEY_UNKNOWN_MAX: u64 = 0;
+/// The default of `rates_age_max`: a long weekend without rates.
+pub const RATES_AGE_MAX: Duration = Duration::from_hours(7 * 24);
 /// The default of `candidate_errors_max`.
 pub const CANDIDATE_ERRORS_MAX: u64 = 0;
 
-const THRESHOLD_KEYS: [&str; 4] = ["net", "share", "floor", "gross"];
+/// Takes `[certify]`; mistakes are collected in the document. Without the sections of a replay, which could not be read then, nobody
+/// knows which dimensions the mapping adds.
+pub fn take(document: &Document<'_>, replay: Option<&Replay>) -> Option<Policy> {
+    let mapped = replay.map(|replay| {
+        let supplied = replay.supplied.iter().map(|supplied| &supplied.extract);
+        dimensions(extracts(&replay.mapping).chain(supplied))
+    });
+    take_with(document, mapped.as_ref())
+}
 
-/// Takes `[certify]`; mistakes are collected in the document.
-pub fn take(document: &Document<'_>) -> Option<Policy> {
+fn take_with(document: &Document<'_>, mapped: Option<&BTreeSet<DimensionName>>) -> Option<Policy> {
     let mut table = document.section("certify");
     let currency = table.required("reporting_currency");
     if let Some(currency) = &currency
@@ -73,14 +94,14 @@ pub fn take(document: &Document<'_>) -> Option<Policy> {
     }
     let reporting_currency = currency.map(|currency| currency.value);
     let rates = rates(&mut table, reporting_currency.as_deref());
-    let mut dimensions = dimensions(&mut table);
-    for cell in table.tables("threshold") {
-        single_cell(cell, &mut dimensions);
-    }
+    let rates_file = rates_file(&mut table, reporting_currency.as_deref(), &rates);
+    let chart = file(&mut table, "chart", Chart::parse).map(|(_, chart)| chart);
+    let dimensions = threshold::take(&mut table, mapped);
     let policy = Policy {
         rates: Rates {
             reporting_currency: reporting_currency.clone().unwrap_or_default(),
             values: rates,
+            ..Rates::default()
         },
         min_exchanges: table.integer("min_exchanges", 1).unwrap_or(MIN_EXCHANGES),
         min_range: table.duration("min_range").unwrap_or(Duration::ZERO),
@@ -88,6 +109,10 @@ pub fn take(document: &Document<'_>) -> Option<Policy> {
             .integer("candidate_errors_max", 0)
             .unwrap_or(CANDIDATE_ERRORS_MAX),
         money_unknown_max: table.integer("money_unknown_max", 0).unwrap_or(MONEY_UNKNOWN_MAX),
+        period: table.parsed("accounting_period", Period::parse).unwrap_or_default(),
+        assurance: table.parsed("assurance", Assurance::parse),
+        rates_file,
+        chart,
         dimensions,
     };
     table.finish(&[
@@ -96,6 +121,11 @@ pub fn take(document: &Document<'_>) -> Option<Policy> {
         "min_range",
         "candidate_errors_max",
         "money_unknown_max",
+        "accounting_period",
+        "assurance",
+        "chart",
+        "rates_file",
+        "rates_age_max",
         "rates",
         "thresholds",
         "threshold",
@@ -104,12 +134,71 @@ pub fn take(document: &Document<'_>) -> Option<Policy> {
 }
 
 /// Takes `[certify]` where it is written, for a program that needs none yet.
-pub fn take_if_present(document: &Document<'_>) -> Option<Policy> {
-    (document.canonical("certify") != "null").then(|| take(document)).flatten()
+pub fn take_if_present(document: &Document<'_>, replay: Option<&Replay>) -> Option<Policy> {
+    (document.canonical("certify") != "null").then(|| take(document, replay)).flatten()
 }
 
-fn is_currency(code: &str) -> bool {
-    iso_currency::Currency::from_code(code).is_some()
+/// Returns how a mapping reads entries.
+fn extracts(mapping: &Mapping) -> impl Iterator<Item = &Extract> {
+    mapping.rules.iter().filter_map(|rule| match &rule.source {
+        Source::Answer(extract) | Source::Sink(_, extract) => Some(extract),
+        Source::Nothing => None,
+    })
+}
+
+/// Returns the dimensions that these add to the standard ones.
+fn dimensions<'e>(extracts: impl Iterator<Item = &'e Extract>) -> BTreeSet<DimensionName> {
+    let mut names = BTreeSet::new();
+    for extract in extracts {
+        names.extend(extract.accounting_date.as_ref().map(|_| DimensionName::AccountingPeriod));
+        names.extend(extract.entity.as_ref().map(|_| DimensionName::Entity));
+        names.extend(extract.dimensions.keys().filter_map(|name| DimensionName::named(name).ok()));
+    }
+    names
+}
+
+/// Takes the rates of a file. A currency has one truth: here or there.
+fn rates_file(
+    table: &mut Table<'_, '_>,
+    reporting: Option<&str>,
+    configured: &BTreeMap<String, Rate>,
+) -> Option<RatesFile> {
+    let has_age = table.has("rates_age_max");
+    let age_max = table.duration("rates_age_max").unwrap_or(RATES_AGE_MAX);
+    if has_age && !table.has("rates_file") {
+        table.mistake("`rates_age_max` is of a `rates_file`, which is missing");
+    }
+    let reporting = reporting.unwrap_or_default();
+    let read = |bytes: &[u8]| RatesFile::parse(bytes, reporting, age_max);
+    let (at, file) = file(table, "rates_file", read)?;
+    for twice in file.currencies().filter(|currency| configured.contains_key(*currency)) {
+        table
+            .mistake_at(&at, &format!("{twice} has a rate in `rates_file` and in [certify.rates]"));
+    }
+    Some(file)
+}
+
+/// Takes the content of a file that a key names. All its mistakes are reported.
+fn file<T>(
+    table: &mut Table<'_, '_>,
+    key: &str,
+    parse: impl FnOnce(&[u8]) -> Result<T, Vec<String>>,
+) -> Option<(At<String>, T)> {
+    let at = table.text(key)?;
+    let path = table.document().resolve(&at.value);
+    let parsed = match std::fs::read(&path) {
+        Ok(bytes) => parse(&bytes),
+        Err(error) => Err(vec![format!("cannot be read: {error}")]),
+    };
+    match parsed {
+        Ok(parsed) => Some((at, parsed)),
+        Err(mistakes) => {
+            for what in mistakes {
+                table.mistake_at(&at, &format!("`{key}` {}: {what}", path.display()));
+            }
+            None
+        }
+    }
 }
 
 fn rates(table: &mut Table<'_, '_>, reporting: Option<&str>) -> BTreeMap<String, Rate> {
@@ -122,7 +211,7 @@ fn rates(table: &mut Table<'_, '_>, reporting: Option<&str>) -> BTreeMap<String,
         match Rate::parse(&text.value) {
             Ok(rate) if Some(&*currency) == reporting => {
                 // A second truth about the reporting currency would contradict the thresholds.
-                if crate::money::decimal(&rate.text) != Some(crate::money::whole(1)) {
+                if !rate.is_one() {
                     table.mistake_at(
                         &text,
                         &format!("rates: {currency} is the reporting currency, its rate is 1"),
@@ -136,103 +225,6 @@ fn rates(table: &mut Table<'_, '_>, reporting: Option<&str>) -> BTreeMap<String,
         }
     }
     rates
-}
-
-fn dimensions(table: &mut Table<'_, '_>) -> BTreeMap<DimensionName, Thresholds> {
-    let empty = || Thresholds { gate: true, default: None, cells: BTreeMap::new() };
-    let mut dimensions: BTreeMap<_, _> = DimensionName::ALL.map(|name| (name, empty())).into();
-    let Some(mut thresholds) = table.table("thresholds") else { return dimensions };
-    for (name, dimension) in &mut dimensions {
-        let Some(mut table) = thresholds.table(name.word()) else { continue };
-        dimension.gate = table.flag("gate").unwrap_or(true);
-        dimension.default = threshold(&mut table);
-        table.finish(&[&THRESHOLD_KEYS[..], &["gate"]].concat());
-    }
-    thresholds.finish(&DimensionName::ALL.map(DimensionName::word));
-    dimensions
-}
-
-fn single_cell(mut table: Table<'_, '_>, dimensions: &mut BTreeMap<DimensionName, Thresholds>) {
-    if !table.has("dimension") {
-        table.missing("dimension");
-    }
-    let dimension = table.parsed("dimension", parse_dimension);
-    let declared = table.flag("declared").unwrap_or(false);
-    let asked_for_a_limit = THRESHOLD_KEYS.iter().any(|key| table.has(key));
-    let threshold = threshold(&mut table);
-    if !asked_for_a_limit {
-        table.missing("net");
-    }
-    let value = dimension.and_then(|dimension| value(&mut table, dimension));
-    if let (Some(dimension), Some(threshold), Some(value)) = (dimension, threshold, value) {
-        let cells = dimensions.get_mut(&dimension).map(|dimension| &mut dimension.cells);
-        if cells
-            .and_then(|cells| cells.insert(value.clone(), CellThreshold { threshold, declared }))
-            .is_some()
-        {
-            table.mistake(&format!(
-                "{} {} already has a threshold",
-                dimension.title(),
-                value.join(" / ")
-            ));
-        }
-    }
-    let keys = dimension.map_or(&[][..], value_keys);
-    table.finish(&[&THRESHOLD_KEYS[..], &["dimension", "declared"], keys].concat());
-}
-
-fn value_keys(dimension: DimensionName) -> &'static [&'static str] {
-    match dimension {
-        DimensionName::LineOfBusinessGlAccount => &["line_of_business", "gl_account"],
-        _ => &["value"],
-    }
-}
-
-fn value(table: &mut Table<'_, '_>, dimension: DimensionName) -> Option<Vec<String>> {
-    let parts: Vec<_> = value_keys(dimension)
-        .iter()
-        .map(|key| table.required(key).map(|text| text.value))
-        .collect();
-    parts.into_iter().collect()
-}
-
-fn parse_dimension(text: &str) -> Result<DimensionName, String> {
-    DimensionName::ALL.into_iter().find(|name| name.word() == text).ok_or_else(|| {
-        let words = DimensionName::ALL.map(DimensionName::word).join(", ");
-        format!("`{text}` is not a dimension: write one of {words}")
-    })
-}
-
-fn threshold(table: &mut Table<'_, '_>) -> Option<Threshold> {
-    let net = limit(table, "net");
-    let share = table.parsed("share", Share::parse);
-    let has_floor = table.has("floor");
-    let floor = limit(table, "floor");
-    let gross = limit(table, "gross");
-    if net.is_some() && (share.is_some() || has_floor) {
-        table.mistake("write either `net`, or `share` with `floor`");
-        return None;
-    }
-    let net = match (net, share) {
-        (Some(amount), _) => Net::Fixed(amount),
-        (None, Some(share)) => Net::Share { share, floor: floor.unwrap_or(Amount::ZERO) },
-        (None, None) => {
-            if has_floor || gross.is_some() {
-                table.mistake("`net` or `share` is missing");
-            }
-            return None;
-        }
-    };
-    Some(Threshold { net, gross })
-}
-
-fn limit(table: &mut Table<'_, '_>, key: &str) -> Option<Amount> {
-    let amount = table.amount(key)?;
-    if amount.is_negative() {
-        table.mistake(&format!("`{key}` is below zero: a threshold is an absolute difference"));
-        return None;
-    }
-    Some(amount)
 }
 
 #[cfg(test)]

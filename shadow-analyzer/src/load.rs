@@ -1,10 +1,13 @@
 //! The door to the journal: its Parquet files as lazy frames, the schema checked before anything is computed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use shadow_replayer::journal;
 use shadow_replayer::run::RunId;
+
+use crate::verdict::DimensionName;
 
 /// Why a journal cannot be read or summed.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,8 @@ pub struct Journal {
 impl Journal {
     /// Names the files of a revision's shards, in the folder of a store.
     pub fn of_run(root: &Path, run: &RunId, revision: u32, shards: &[u32]) -> Self {
+        // A shard that is named twice is summed once.
+        let shards: BTreeSet<u32> = shards.iter().copied().collect();
         let paths = |table| {
             let keys = shards.iter().map(|shard| journal::key(table, revision, run, *shard));
             keys.map(|key| root.join(key)).collect()
@@ -69,6 +74,24 @@ impl Journal {
     /// Returns table `entry` of one shard.
     pub(crate) fn entries_of(&self, shard: usize) -> Result<LazyFrame, LoadError> {
         scan("entry", &self.entries[shard..=shard], entry_columns())
+    }
+
+    /// Returns the dimensions that the mapping added: the columns of table `entry` from `accounting_date` to `kind`.
+    pub(crate) fn dimensions(&self) -> Result<Vec<DimensionName>, LoadError> {
+        let schema = self.entries()?.collect_schema().map_err(|source| LoadError::Read {
+            table: "entry",
+            first: self.entries.first().map(|file| file.display().to_string()).unwrap_or_default(),
+            source,
+        })?;
+        let columns = schema.iter_names().map(PlSmallStr::as_str);
+        let further = columns.skip_while(|name| *name != "entity").skip(1);
+        let further = further
+            .take_while(|name| *name != "kind")
+            .filter_map(|name| DimensionName::named(name).ok());
+        Ok([DimensionName::AccountingPeriod, DimensionName::Entity]
+            .into_iter()
+            .chain(further)
+            .collect())
     }
 
     /// Returns table `exchange` of all shards.
@@ -132,6 +155,7 @@ fn entry_columns() -> Vec<(&'static str, DataType)> {
         ("accounting_date", text.clone()),
         ("entity", text.clone()),
         ("kind", text.clone()),
+        ("pi", DataType::Int64),
         ("blame", text.clone()),
         ("field", text.clone()),
         ("change", text),

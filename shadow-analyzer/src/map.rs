@@ -142,6 +142,7 @@ impl Summary {
                     line_of_business: entry.line_of_business.clone(),
                     gl_account: entry.gl_account.clone(),
                     currency: entry.currency.clone(),
+                    ..Place::default()
                 };
                 if self.places.len() == PLACES_MAX && !self.places.contains_key(&place) {
                     self.places_left_out += 1;

@@ -5,9 +5,10 @@
 use crate::number::grouped;
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, ToPrimitive, Zero};
 use shadow_recorder::amount::{SCALE, UNITS, format_units};
 
 /// Decimals that a rate may have: one unit of the weakest currency has six significant digits in the strongest.
@@ -33,6 +34,16 @@ impl Rate {
             )),
         }
     }
+
+    /// Returns whether it leaves amounts as they are.
+    pub fn is_one(&self) -> bool {
+        self.value.is_one()
+    }
+}
+
+/// Returns whether a text is an ISO 4217 code.
+pub(crate) fn is_currency(code: &str) -> bool {
+    iso_currency::Currency::from_code(code).is_some()
 }
 
 /// Reads a non-negative decimal without sign or exponent, exactly.
@@ -57,12 +68,16 @@ pub(crate) fn decimal(text: &str) -> Option<BigRational> {
 }
 
 /// The reporting currency and the rates into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
     /// The currency of thresholds and of converted money. Its own rate is 1.
     pub reporting_currency: String,
     /// The other currencies' rates.
     pub values: BTreeMap<String, Rate>,
+    /// Of those that a file gave: the dates that they are of.
+    pub dates: BTreeMap<String, Date>,
+    /// The day for which the file gave them.
+    pub day: Option<Date>,
 }
 
 impl Rates {
@@ -83,11 +98,19 @@ impl Rates {
 
     /// Sums absolute money over its currencies, in units of the reporting currency. No money needs no rate.
     pub fn convert<'a>(&self, money: impl IntoIterator<Item = (&'a str, i128)>) -> Converted {
+        self.convert_exact(money.into_iter().map(|(currency, units)| (currency, whole(units))))
+    }
+
+    /// Sums absolute money that may be parts of units.
+    pub fn convert_exact<'a>(
+        &self,
+        money: impl IntoIterator<Item = (&'a str, BigRational)>,
+    ) -> Converted {
         let mut converted = Converted { sum: BigRational::zero(), whole: true };
         for (currency, units) in money {
             match self.of(currency) {
-                _ if units == 0 => {}
-                Some(rate) => converted.sum += rate * BigInt::from(units.unsigned_abs()),
+                _ if units.is_zero() => {}
+                Some(rate) => converted.sum += rate * units.abs(),
                 None => converted.whole = false,
             }
         }
@@ -141,7 +164,7 @@ mod tests {
     fn rates() -> Rates {
         let rate = |text| Rate::parse(text).unwrap();
         let values = [("EUR".into(), rate("1.25")), ("VND".into(), rate("0.0000393"))].into();
-        Rates { reporting_currency: "USD".into(), values }
+        Rates { reporting_currency: "USD".into(), values, ..Rates::default() }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod bar;
 mod head;
 mod uncovered;
 mod cells;
+mod chart;
 mod heat;
 mod exchange;
 mod structure;
@@ -27,7 +28,7 @@ mod tests;
 
 use askama::Template;
 
-use crate::verdict::{DimensionName, Verdict};
+use crate::verdict::{Dimension, DimensionName, Verdict};
 
 /// The page. Its parts are laid out in `templates/report/`.
 #[derive(Template)]
@@ -43,6 +44,7 @@ struct Page {
     has_converted: bool,
     map: Option<heat::HeatMap>,
     both: Option<cells::CellTable>,
+    outside_chart: Option<chart::Outside>,
     exchanges: exchange::Exchanges,
     structure: structure::Structural,
     evidence: evidence::Evidence,
@@ -58,11 +60,9 @@ struct Page {
 pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
     let table = |dimension| cells::CellTable::of(dimension, &verdict.reporting_currency);
     let both = verdict.dimension(DimensionName::LineOfBusinessGlAccount);
-    let tables: Vec<_> = [DimensionName::LineOfBusiness, DimensionName::GlAccount]
-        .into_iter()
-        .filter_map(|name| verdict.dimension(name))
-        .map(table)
-        .collect();
+    // That of both is drawn as a map, with its table folded away.
+    let alone = |dimension: &&Dimension| dimension.name != DimensionName::LineOfBusinessGlAccount;
+    let tables: Vec<_> = verdict.dimensions.iter().filter(alone).map(table).collect();
     let page = Page {
         format: text::Text::name(&verdict.format),
         version: verdict.version,
@@ -73,6 +73,7 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         tables,
         map: both.and_then(heat::HeatMap::of),
         both: both.map(table),
+        outside_chart: chart::Outside::of(verdict),
         exchanges: exchange::Exchanges::of(&verdict.differing, &verdict.kinds),
         structure: structure::Structural::of(&verdict.structure),
         evidence: evidence::Evidence::of(verdict),

@@ -3,11 +3,22 @@
 use crate::cell::JudgedCell;
 use crate::evidence::completeness;
 use crate::number::{self, count, counted};
+use crate::rules::beyond::{
+    gross_beyond_threshold, net_beyond_threshold, projection_beyond_threshold,
+};
+use crate::rules::chart::outside_chart;
+use crate::rules::moved::date_or_entity_changed;
 use crate::rules::noise::{control_differs, doubts, own_upstreams};
+use crate::rules::sample::sampled;
 use crate::score::{Case, sentence};
-use crate::verdict::{CellName, DimensionName, Judged, Reason, Rule};
+use crate::verdict::{CellName, DimensionName, OutcomeReason, Reason, Rule};
+use shadow_replayer::filter::NOT_DRAWN;
 
+mod beyond;
+mod chart;
+mod moved;
 mod noise;
+mod sample;
 
 /// Reasons of one rule that name a cell; more are counted in one further reason.
 pub(crate) const CELL_REASONS_MAX: usize = 20;
@@ -36,10 +47,11 @@ impl Finding {
 }
 
 /// Every rule, in the order of precedence.
-const RULES: [fn(&Case<'_>) -> Vec<Finding>; 21] = [
+const RULES: [fn(&Case<'_>) -> Vec<Finding>; 23] = [
     net_beyond_threshold,
     gross_beyond_threshold,
     newly_unbalanced,
+    outside_chart,
     candidate_errors,
     run_failed,
     mapping_changed,
@@ -55,6 +67,7 @@ const RULES: [fn(&Case<'_>) -> Vec<Finding>; 21] = [
     money_unknown,
     date_or_entity_changed,
     sampled,
+    projection_beyond_threshold,
     control_differs,
     own_upstreams,
     doubts,
@@ -103,50 +116,6 @@ fn per_cell<'c>(
         ));
     }
     findings
-}
-
-fn net_beyond_threshold(case: &Case<'_>) -> Vec<Finding> {
-    beyond(case, Rule::NetBeyondThreshold, "net", |cell| cell.shown.net.as_ref())
-}
-
-fn gross_beyond_threshold(case: &Case<'_>) -> Vec<Finding> {
-    beyond(case, Rule::GrossBeyondThreshold, "gross", |cell| cell.shown.gross.as_ref())
-}
-
-fn beyond(
-    case: &Case<'_>,
-    rule: Rule,
-    kind: &str,
-    judged: impl Fn(&JudgedCell) -> Option<&Judged>,
-) -> Vec<Finding> {
-    let breached = |cell: &&JudgedCell| judged(cell).is_some_and(|judged| judged.breached);
-    per_cell(rule, case.gated().filter(breached), |cell| {
-        let judged = judged(cell).expect("a breach is judged");
-        let undeclared = cell.shown.new && !cell.shown.declared;
-        let limit = match &judged.threshold {
-            _ if undeclared => {
-                "production booked nothing under it in the range, so it is allowed none".to_owned()
-            }
-            Some(threshold) => format!("its threshold is {}", case.money(threshold)),
-            None => String::new(),
-        };
-        let found = format!(
-            "{}: the {kind} {} difference is {}; {limit}",
-            named(cell),
-            judged.worst.word(),
-            case.money(judged.difference()),
-        );
-        let intended = if undeclared {
-            "declare the value with its threshold"
-        } else {
-            "give the cell its own threshold"
-        };
-        let advice = format!(
-            "compare the differing exchanges in the report; if the change is intended, {intended} in [[certify.threshold]] and {}",
-            again(case)
-        );
-        (found, advice)
-    })
 }
 
 fn newly_unbalanced(case: &Case<'_>) -> Vec<Finding> {
@@ -218,7 +187,7 @@ fn compare_again(case: &Case<'_>) -> String {
 }
 
 fn nothing_booked(case: &Case<'_>) -> Vec<Finding> {
-    let nothing_gated = case.policy.dimensions.values().all(|thresholds| !thresholds.gate);
+    let nothing_gated = !case.policy.gates_any();
     let judged = case.gated().any(|cell| cell.compared);
     // A failed run, and one that compared nothing, have their own reason.
     if case.evidence.failure.is_some() || case.compared() == 0 || nothing_gated || judged {
@@ -257,7 +226,10 @@ fn too_few_exchanges(case: &Case<'_>) -> Vec<Finding> {
 
 /// Says why most of the exchanges that were not compared were not.
 fn not_compared_because(case: &Case<'_>) -> String {
-    let most = case.totals.exchanges.reasons.iter().find(|reason| reason.outcome != "errored");
+    // For those that were not drawn others stand.
+    let left_out =
+        |reason: &&OutcomeReason| reason.outcome != "errored" && reason.reason != NOT_DRAWN;
+    let most = case.totals.exchanges.reasons.iter().find(left_out);
     most.map_or(String::new(), |most| {
         let reason = most.reason.trim_end_matches('.');
         format!(", most often because {reason} (exchange {})", most.example)
@@ -287,7 +259,7 @@ fn range_too_short(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn no_threshold(case: &Case<'_>) -> Vec<Finding> {
-    if case.policy.dimensions.values().all(|thresholds| !thresholds.gate) {
+    if !case.policy.gates_any() {
         return one(
             Rule::NoThreshold,
             "no dimension is gated, so that nothing is judged",
@@ -302,7 +274,7 @@ fn no_threshold(case: &Case<'_>) -> Vec<Finding> {
         );
         let mut bare =
             case.gated().filter(|cell| cell.name.dimension == name && cell.allowed.is_none());
-        let thresholds = &case.policy.dimensions[&name];
+        let thresholds = case.policy.thresholds(name);
         if thresholds.gate && thresholds.are_missing() {
             return one(
                 Rule::NoThreshold,
@@ -318,7 +290,8 @@ fn no_threshold(case: &Case<'_>) -> Vec<Finding> {
         let found = format!("there is no threshold for {}{others}", named(first));
         vec![Finding { rule: Rule::NoThreshold, found, advice, cell: Some(first.name.clone()) }]
     };
-    DimensionName::ALL.into_iter().flat_map(of).collect()
+    // A dimension that not every journal has is judged where it has a threshold, and lacks none elsewhere.
+    DimensionName::STANDARD.into_iter().flat_map(of).collect()
 }
 
 fn no_rate(case: &Case<'_>) -> Vec<Finding> {
@@ -329,13 +302,25 @@ fn no_rate(case: &Case<'_>) -> Vec<Finding> {
     let reporting = &case.policy.rates.reporting_currency;
     one(
         Rule::NoRate,
-        format!("there is no rate to {reporting} for {}", missing.join(", ")),
+        format!("there is no rate to {reporting} for {}{}", missing.join(", "), of_day(case)),
         format!(
-            "set it in [certify.rates], for example {} = \"1.25\", and {}",
+            "set it in [certify.rates], for example {} = \"1.25\", {}and {}",
             missing[0],
+            if case.policy.rates_file.is_some() { "or in the file of rates, " } else { "" },
             again(case)
         ),
     )
+}
+
+/// Says which rates of a file were looked for.
+fn of_day(case: &Case<'_>) -> String {
+    match (&case.policy.rates_file, case.policy.rates.day) {
+        (Some(file), Some(day)) => {
+            let days = file.age_max.as_secs() / 86_400;
+            format!(", neither of {day} nor of the {} before it", counted(days, "day", "days"))
+        }
+        _ => String::new(),
+    }
 }
 
 fn incomplete(case: &Case<'_>) -> Vec<Finding> {
@@ -420,29 +405,5 @@ fn money_unknown(case: &Case<'_>) -> Vec<Finding> {
             "extend the [[ledger]] mapping, or declare routes that book nothing with `no_entries = true` (`shadow-analyzer map` lists them), then {}; what clients broke off can be accepted by [certify] money_unknown_max",
             compare_again(case)
         ),
-    )
-}
-
-fn date_or_entity_changed(case: &Case<'_>) -> Vec<Finding> {
-    let exchanges = &case.totals.exchanges;
-    let Some(example) = &exchanges.redated_example else { return Vec::new() };
-    one(
-        Rule::DateOrEntityChanged,
-        format!(
-            "in {} entries moved to another accounting date or legal entity, for example in exchange {example}",
-            number::exchanges(exchanges.redated)
-        ),
-        "no threshold judges this; if the change is intended, take `accounting_date` or `entity` out of the [[ledger]] mapping and compare the run again",
-    )
-}
-
-fn sampled(case: &Case<'_>) -> Vec<Finding> {
-    if !case.is_sampled() {
-        return Vec::new();
-    }
-    one(
-        Rule::Sampled,
-        "the range was recorded as a sample, and a bound on the difference of all its traffic is not available",
-        "choose a range in which everything was recorded",
     )
 }

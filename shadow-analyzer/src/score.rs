@@ -10,15 +10,16 @@ use shadow_replayer::plan::{Accounted, Counted};
 use shadow_replayer::run::Tally;
 
 use crate::cell::{self, JudgedCell};
+use crate::chart::Chart;
 use crate::evidence::{census, completeness, coverage, ledger};
 use crate::money::people;
 use crate::number::{self, count};
 use crate::policy::Policy;
 use crate::rules::{self, Finding};
-use crate::totals::{Overflow, Totals};
+use crate::totals::{CellTotals, Overflow, Totals};
 use crate::verdict::{
     Basis, CellName, Completeness, Coverage, Decision, Dimension, DimensionName, LedgerValidation,
-    LostMoney, Outcomes, Reason, Stratum,
+    LostMoney, OUTSIDE_CHART_MAX, Outcomes, OutsideChart, OutsidePlace, Reason, Stratum,
 };
 
 /// What is known of a run beside its journal.
@@ -82,6 +83,8 @@ pub struct Judgement {
     pub dimensions: Vec<Dimension>,
     /// The gated cells in which the control is beyond the threshold.
     pub control_cells: Vec<CellName>,
+    /// What was booked outside of the chart; absent where none is configured.
+    pub outside_chart: Option<OutsideChart>,
 }
 
 /// What the rules look at.
@@ -92,6 +95,8 @@ pub(crate) struct Case<'a> {
     pub(crate) strata: Vec<Stratum>,
     /// Worst first within a dimension.
     pub(crate) cells: Vec<JudgedCell>,
+    /// Absent where no chart is configured.
+    pub(crate) outside_chart: Option<OutsideChart>,
 }
 
 impl Case<'_> {
@@ -108,7 +113,7 @@ impl Case<'_> {
 
     /// Whether the recordings are a sample.
     pub(crate) fn is_sampled(&self) -> bool {
-        self.totals.exchanges.sampled > 0 || self.evidence.sampled_out > 0
+        is_sampled(self.totals, self.evidence)
     }
 
     /// Whether everything that passed in the range was recorded and compared.
@@ -156,13 +161,18 @@ impl Case<'_> {
     }
 }
 
+fn is_sampled(totals: &Totals, evidence: &Evidence) -> bool {
+    totals.exchanges.sampled > 0 || evidence.sampled_out > 0
+}
+
 /// Judges a run.
 pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Judgement, Overflow> {
     let with_lost = census::with_lost(totals, evidence)?;
     let totals = &*with_lost;
     let mut cells = Vec::with_capacity(totals.cells.len());
+    let sampled = is_sampled(totals, evidence);
     for (name, cell) in &totals.cells {
-        cells.push(cell::judge(name, cell, &policy.dimensions[&name.dimension], &policy.rates)?);
+        cells.push(cell::judge(name, cell, policy, sampled)?);
     }
     // An unjudged cell comes before one at 100: it is what a reader has to deal with.
     cells.sort_by(|a, b| {
@@ -174,7 +184,8 @@ pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Ju
             .then_with(|| a.name.cmp(&b.name))
     });
     let strata = completeness::strata(&totals.exchanges, evidence);
-    let case = Case { totals, policy, evidence, strata, cells };
+    let outside_chart = policy.chart.as_ref().map(|chart| outside(chart, totals));
+    let case = Case { totals, policy, evidence, strata, cells, outside_chart };
     let findings = rules::findings(&case);
     let confidence =
         case.gated().filter_map(|cell| cell.shown.confidence).min().filter(|_| case.compared() > 0);
@@ -203,13 +214,39 @@ pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Ju
             .filter(|cell| cell.control_beyond.is_some())
             .map(|cell| cell.name.clone())
             .collect(),
+        outside_chart: case.outside_chart,
     })
 }
 
+/// Returns where lines were booked that the chart does not know, those of the candidate alone first.
+fn outside(chart: &Chart, totals: &Totals) -> OutsideChart {
+    let unknown = |(name, cell): (&CellName, &CellTotals)| {
+        let (DimensionName::LineOfBusinessGlAccount, [line_of_business, gl_account]) =
+            (name.dimension, &name.value[..])
+        else {
+            return None;
+        };
+        (!chart.knows(line_of_business, gl_account)).then(|| OutsidePlace {
+            line_of_business: line_of_business.clone(),
+            gl_account: gl_account.clone(),
+            entries_primary: cell.entries_primary,
+            entries_shadow: cell.entries_shadow,
+        })
+    };
+    let mut places: Vec<OutsidePlace> = totals.cells.iter().filter_map(unknown).collect();
+    // Stable: among equals by name.
+    places.sort_by_key(|place| !place.is_new());
+    let left_out = places.len().saturating_sub(OUTSIDE_CHART_MAX) as u64;
+    places.truncate(OUTSIDE_CHART_MAX);
+    OutsideChart { places, left_out }
+}
+
 fn dimensions(case: &Case<'_>) -> Vec<Dimension> {
+    let mut names: BTreeSet<DimensionName> = DimensionName::STANDARD.into();
+    names.extend(case.cells.iter().map(|cell| cell.name.dimension));
     let of = |name: DimensionName| Dimension {
         name,
-        gated: case.policy.dimensions[&name].gate,
+        gated: case.policy.gates(name),
         cells: case
             .cells
             .iter()
@@ -217,7 +254,7 @@ fn dimensions(case: &Case<'_>) -> Vec<Dimension> {
             .map(|cell| cell.shown.clone())
             .collect(),
     };
-    DimensionName::ALL.map(of).into()
+    names.into_iter().map(of).collect()
 }
 
 fn basis(case: &Case<'_>) -> Basis {
@@ -242,11 +279,12 @@ fn certified_because(case: &Case<'_>) -> String {
     );
     match largest {
         Some((cell, net)) if cell.shown.exchanges_differing > 0 => format!(
-            "No cell is beyond its threshold; the largest difference is {} of {} allowed, in {} {}.",
+            "No cell is beyond its threshold; the largest difference is {} of {} allowed, in {} {}{}.",
             case.money(net.difference()),
             case.money(net.threshold.as_deref().unwrap_or("0.00")),
             cell.name.dimension.title(),
             cell.name.value.join(" / "),
+            net.day.map_or(String::new(), |day| format!(" on {day}")),
         ),
         _ if case.totals.exchanges.outcomes.different == 0 => format!(
             "The candidate booked all {} compared exchanges as production did.",

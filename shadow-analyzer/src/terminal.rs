@@ -5,8 +5,12 @@ use std::fmt::Write;
 use crate::certify::Certified;
 use crate::money::people;
 use crate::number;
-use crate::verdict::{Cell, Decision, Dimension, DimensionName, Judged, KindCount, Verdict};
+use crate::verdict::{
+    Cell, Decision, Dimension, DimensionName, Judged, KindCount, OutcomeReason, OutsidePlace,
+    Verdict,
+};
 use shadow_recorder::table::{Align, plain, table};
+use shadow_replayer::filter::NOT_DRAWN;
 use shadow_replayer::supplied::Side;
 
 /// Cells shown; the report has all.
@@ -48,6 +52,7 @@ pub fn render(certified: &Certified, color: bool) -> String {
     let _ = write!(text, "\n  not examined: {}\n", not_examined(verdict));
     text.push_str(&kinds(verdict));
     text.push_str(&time(verdict));
+    text.push_str(&outside_chart(verdict));
     if let Some(replay) = &verdict.replay {
         let _ = writeln!(text, "  {}", line(&replay.isolation));
     }
@@ -169,7 +174,10 @@ fn row(dimension: &Dimension, cell: &Cell) -> Vec<String> {
     let (net, gross) = (cell.net.as_ref(), cell.gross.as_ref());
     vec![
         dimension.name.word().into(),
-        cell.value.join(" / "),
+        match net.and_then(|net| net.day) {
+            Some(day) => format!("{} ({day})", cell.value.join(" / ")),
+            None => cell.value.join(" / "),
+        },
         amount(net.map(Judged::difference)),
         amount(net.and_then(|net| net.threshold.as_deref())),
         amount(gross.map(Judged::difference)),
@@ -178,13 +186,36 @@ fn row(dimension: &Dimension, cell: &Cell) -> Vec<String> {
     ]
 }
 
+/// The first few accounts that the chart does not know.
+fn outside_chart(verdict: &Verdict) -> String {
+    let Some(outside) = verdict.outside_chart.as_ref().filter(|of| !of.places.is_empty()) else {
+        return String::new();
+    };
+    let name = |place: &OutsidePlace| {
+        let whose = if place.is_new() { "the candidate alone" } else { "production too" };
+        let name = format!("{} / {}", place.line_of_business, place.gl_account);
+        format!("{} ({whose})", plain(&name))
+    };
+    let mut names: Vec<String> = outside.places.iter().take(CELLS_MAX).map(name).collect();
+    let more = outside.places.len() as u64 + outside.left_out - names.len() as u64;
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    format!("  outside of the chart: {}\n", names.join(", "))
+}
+
 fn not_examined(verdict: &Verdict) -> String {
     let counts = &verdict.exchanges;
-    let exchanges = counts.filtered + counts.unverified;
+    // For these others stand.
+    let not_drawn = |reason: &&OutcomeReason| reason.reason == NOT_DRAWN;
+    let estimated: u64 = verdict.not_compared.iter().filter(not_drawn).map(|of| of.count).sum();
+    let exchanges = (counts.filtered + counts.unverified).saturating_sub(estimated);
     if exchanges == 0 {
         return "nothing".into();
     }
-    let most = verdict.not_compared.iter().find(|reason| reason.outcome != "errored");
+    let left_out =
+        |reason: &&OutcomeReason| reason.outcome != "errored" && reason.reason != NOT_DRAWN;
+    let most = verdict.not_compared.iter().find(left_out);
     let most = most.map_or(String::new(), |most| format!("; most often: {}", line(&most.reason)));
     format!("{}{}{most}", number::exchanges(exchanges), money_not_examined(verdict))
 }

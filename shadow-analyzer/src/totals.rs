@@ -3,7 +3,7 @@
 //! Invariants: every sum is checked, so that it is exact or an error; `primary` and `shadow` hold compared exchanges only,
 //! `not_examined` holds the absolute money of the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod ledger;
 mod scenario;
@@ -12,9 +12,15 @@ pub use ledger::{Books, Ledger, LedgerPlace};
 pub use scenario::{ScenarioName, ScenarioTotals, Scenarios};
 
 use crate::verdict::{
-    Assumed, CellName, DifferingExchange, DimensionName, Kinds, Latency, OutcomeReason, Outcomes,
+    Assumed, CellName, DifferingExchange, Kinds, Latency, NO_VALUE, OutcomeReason, Outcomes,
     Structure, UpstreamCalls,
 };
+
+mod place;
+mod projection;
+
+pub use place::Place;
+pub use projection::{Beyond, Projection};
 
 /// A sum left 128 bits. It takes 10¹¹ lines of the largest amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,8 +83,27 @@ pub struct Gross {
     pub balance: i128,
 }
 
+impl Gross {
+    fn of(difference: Money) -> Result<Self, Overflow> {
+        let Money { debit, credit } = difference.absolute()?;
+        let balance = difference.balance()?.checked_abs().ok_or(Overflow)?;
+        Ok(Self { debit, credit, balance })
+    }
+
+    fn plus(self, other: Self) -> Result<Self, Overflow> {
+        Ok(Self {
+            debit: add(self.debit, other.debit)?,
+            credit: add(self.credit, other.credit)?,
+            balance: add(self.balance, other.balance)?,
+        })
+    }
+}
+
+/// Money by currency code.
+pub type ByCurrency = BTreeMap<String, CurrencyTotals>;
+
 /// A cell's money in one currency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrencyTotals {
     /// What production booked.
     pub primary: Money,
@@ -90,13 +115,32 @@ pub struct CurrencyTotals {
     pub not_examined: Money,
     /// The control less production.
     pub control: Money,
+    /// What sampled exchanges stand for beyond what the sums above hold of them.
+    pub projection: Projection,
+}
+
+impl CurrencyTotals {
+    fn add_lines(&mut self, part: Part, money: Money) -> Result<(), Overflow> {
+        match part {
+            Part::Both => {
+                self.primary = self.primary.plus(money)?;
+                self.shadow = self.shadow.plus(money)?;
+            }
+            Part::Primary => self.primary = self.primary.plus(money)?,
+            Part::Shadow => self.shadow = self.shadow.plus(money)?,
+            Part::NotExamined => self.not_examined = self.not_examined.plus(money.absolute()?)?,
+        }
+        Ok(())
+    }
 }
 
 /// A cell of a dimension.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellTotals {
     /// By currency code.
-    pub currencies: BTreeMap<String, CurrencyTotals>,
+    pub currencies: ByCurrency,
+    /// The same for each UTC day (days since 1970); empty where no threshold is per day.
+    pub days: BTreeMap<i64, ByCurrency>,
     /// Exchanges in which it differs.
     pub exchanges_differing: u64,
     /// Production's lines, those not examined included.
@@ -108,6 +152,18 @@ pub struct CellTotals {
 }
 
 impl CellTotals {
+    /// Returns the totals in a currency: of the range, and of a day where days are told apart.
+    fn books(
+        &mut self,
+        currency: &str,
+        day: Option<i64>,
+    ) -> impl Iterator<Item = &mut CurrencyTotals> {
+        let range = self.currencies.entry(currency.into()).or_default();
+        let day =
+            day.map(|day| self.days.entry(day).or_default().entry(currency.into()).or_default());
+        [Some(range), day].into_iter().flatten()
+    }
+
     /// Returns whether any line of the cell was compared. Where none was, equal sums of nothing say nothing.
     pub fn is_compared(&self) -> bool {
         self.entries_primary + self.entries_shadow > self.entries_not_examined
@@ -125,31 +181,6 @@ pub enum Part {
     Shadow,
     /// Production's, not compared.
     NotExamined,
-}
-
-/// Where lines are booked, at its finest.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The line of business.
-    pub line_of_business: String,
-    /// The GL account.
-    pub gl_account: String,
-    /// The currency.
-    pub currency: String,
-}
-
-impl Place {
-    /// Returns the place's cell in a dimension.
-    pub fn cell(&self, dimension: DimensionName) -> CellName {
-        let value = match dimension {
-            DimensionName::LineOfBusiness => vec![self.line_of_business.clone()],
-            DimensionName::GlAccount => vec![self.gl_account.clone()],
-            DimensionName::LineOfBusinessGlAccount => {
-                vec![self.line_of_business.clone(), self.gl_account.clone()]
-            }
-        };
-        CellName { dimension, value }
-    }
 }
 
 /// The totals of a run.
@@ -199,10 +230,10 @@ pub struct ExchangeTotals {
     pub newly_unbalanced: u64,
     /// An exchange with one.
     pub newly_unbalanced_example: Option<String>,
-    /// Exchanges in which a line moved to another accounting date or legal entity, its money unchanged.
-    pub redated: u64,
-    /// An exchange with one.
-    pub redated_example: Option<String>,
+    /// Exchanges in which a line moved to another accounting date, its money unchanged.
+    pub period_changed: Redated,
+    /// Exchanges in which a line moved to another legal entity, its money unchanged.
+    pub entity_changed: Redated,
     /// Exchanges of which not even production's money could be read.
     pub money_unknown: u64,
     /// Why, most often.
@@ -215,6 +246,15 @@ pub struct ExchangeTotals {
     pub latency: Latency,
 }
 
+/// Exchanges in which a line moved without its money.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redated {
+    /// How many.
+    pub exchanges: u64,
+    /// One of them.
+    pub example: Option<String>,
+}
+
 impl Totals {
     /// Adds the sum of some lines of one place to its cell in every dimension.
     pub fn add_lines(
@@ -225,19 +265,10 @@ impl Totals {
         lines: u64,
     ) -> Result<(), Overflow> {
         self.ledger.entry(LedgerPlace::of(place)).or_default().add(part, money, lines)?;
-        for dimension in DimensionName::ALL {
-            let cell = self.cells.entry(place.cell(dimension)).or_default();
-            let totals = cell.currencies.entry(place.currency.clone()).or_default();
-            match part {
-                Part::Both => {
-                    totals.primary = totals.primary.plus(money)?;
-                    totals.shadow = totals.shadow.plus(money)?;
-                }
-                Part::Primary => totals.primary = totals.primary.plus(money)?,
-                Part::Shadow => totals.shadow = totals.shadow.plus(money)?,
-                Part::NotExamined => {
-                    totals.not_examined = totals.not_examined.plus(money.absolute()?)?;
-                }
+        for name in place.cells() {
+            let cell = self.cells.entry(name).or_default();
+            for totals in cell.books(&place.currency, place.day) {
+                totals.add_lines(part, money)?;
             }
             if part != Part::Shadow {
                 cell.entries_primary += lines;
@@ -252,111 +283,84 @@ impl Totals {
         Ok(())
     }
 
-    /// Adds the difference of the control from production at one place.
-    pub fn add_control(&mut self, place: &Place, difference: Money) -> Result<(), Overflow> {
-        for dimension in DimensionName::ALL {
-            let cell = self.cells.entry(place.cell(dimension)).or_default();
-            let totals = cell.currencies.entry(place.currency.clone()).or_default();
-            totals.control = totals.control.plus(difference)?;
-        }
-        Ok(())
-    }
-
-    /// Adds one exchange's differences (shadow − primary, per place) to the gross sums of every dimension.
-    // Within one exchange a dimension nets first: money moved between two accounts of a line of business is no difference of
-    // the line of business. Hence each dimension has its own gross sum, and none is the sum of another's.
-    pub fn add_exchange(&mut self, differences: &[(Place, Money)]) -> Result<(), Overflow> {
-        for dimension in DimensionName::ALL {
-            let mut moved: BTreeMap<CellName, BTreeMap<&str, Money>> = BTreeMap::new();
-            for (place, difference) in differences {
-                let sum = moved
-                    .entry(place.cell(dimension))
-                    .or_default()
-                    .entry(&place.currency)
-                    .or_default();
-                *sum = sum.plus(*difference)?;
-            }
-            for (name, currencies) in moved {
-                let cell = self.cells.entry(name).or_default();
-                cell.exchanges_differing +=
-                    u64::from(currencies.values().any(|difference| !difference.is_zero()));
-                for (currency, difference) in currencies {
-                    let gross = &mut cell.currencies.entry(currency.into()).or_default().gross;
-                    let absolute = difference.absolute()?;
-                    gross.debit = add(gross.debit, absolute.debit)?;
-                    gross.credit = add(gross.credit, absolute.credit)?;
-                    let balance = difference.balance()?.checked_abs().ok_or(Overflow)?;
-                    gross.balance = add(gross.balance, balance)?;
+    /// Adds what lines of sampled exchanges stand for beyond themselves, where it is no part of a difference.
+    pub fn project_lines(
+        &mut self,
+        place: &Place,
+        part: Part,
+        money: Money,
+        pi: u64,
+    ) -> Result<(), Overflow> {
+        for name in place.cells() {
+            let cell = self.cells.entry(name).or_default();
+            for totals in cell.books(&place.currency, place.day) {
+                match part {
+                    Part::Both | Part::Primary => totals.projection.add_primary(money, pi),
+                    Part::NotExamined => totals.projection.add_not_examined(money.absolute()?, pi),
+                    Part::Shadow => {}
                 }
             }
         }
         Ok(())
     }
+
+    /// Adds the difference of the control from production at one place, in exchanges of such a π over 2⁵³.
+    pub fn add_control(
+        &mut self,
+        place: &Place,
+        difference: Money,
+        pi: u64,
+    ) -> Result<(), Overflow> {
+        for name in place.cells() {
+            let cell = self.cells.entry(name).or_default();
+            for totals in cell.books(&place.currency, place.day) {
+                totals.control = totals.control.plus(difference)?;
+                totals.projection.add_control(difference, pi)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one exchange's differences (shadow − primary, per place) to the gross sums of every dimension, and what it stands for at
+    /// its π over 2⁵³ to the projections.
+    // Within one exchange a dimension nets first: money moved between two accounts of a line of business is no difference of
+    // the line of business. Hence each dimension has its own gross sum, and none is the sum of another's.
+    pub fn add_exchange(
+        &mut self,
+        differences: &[(Place, Money)],
+        pi: u64,
+    ) -> Result<(), Overflow> {
+        let mut moved: BTreeMap<CellName, BTreeMap<&str, Money>> = BTreeMap::new();
+        for (place, difference) in differences {
+            for name in place.cells() {
+                let sum = moved.entry(name).or_default().entry(&place.currency).or_default();
+                *sum = sum.plus(*difference)?;
+            }
+        }
+        let day = differences.first().and_then(|(place, _)| place.day);
+        for (name, currencies) in moved {
+            let cell = self.cells.entry(name).or_default();
+            cell.exchanges_differing +=
+                u64::from(currencies.values().any(|difference| !difference.is_zero()));
+            for (currency, difference) in currencies {
+                let gross = Gross::of(difference)?;
+                for totals in cell.books(currency, day) {
+                    totals.gross = totals.gross.plus(gross)?;
+                    totals.projection.add_difference(difference, gross, pi)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out the dimensions in which no line has a value.
+    pub fn drop_empty_dimensions(&mut self) {
+        let empty = |name: &CellName| name.value == [NO_VALUE];
+        let used: BTreeSet<_> =
+            self.cells.keys().filter(|name| !empty(name)).map(|name| name.dimension).collect();
+        self.cells.retain(|name, _| name.dimension.is_standard() || used.contains(&name.dimension));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(line_of_business: &str, gl_account: &str) -> Place {
-        Place {
-            line_of_business: line_of_business.into(),
-            gl_account: gl_account.into(),
-            currency: "USD".into(),
-        }
-    }
-
-    fn debit(units: i128) -> Money {
-        Money { debit: units, credit: 0 }
-    }
-
-    fn gross(totals: &Totals, dimension: DimensionName, value: &[&str]) -> (i128, u64) {
-        let value = value.iter().map(|part| (*part).to_owned()).collect();
-        let cell = &totals.cells[&CellName { dimension, value }];
-        (cell.currencies["USD"].gross.debit, cell.exchanges_differing)
-    }
-
-    #[test]
-    fn gross_nets_within_an_exchange_and_never_between_exchanges() {
-        let mut totals = Totals::default();
-        let moved = [(place("rides", "fares"), debit(-600)), (place("rides", "tips"), debit(600))];
-        totals.add_exchange(&moved).unwrap();
-        totals.add_exchange(&[(place("rides", "fares"), debit(600))]).unwrap();
-        assert_eq!(gross(&totals, DimensionName::LineOfBusiness, &["rides"]), (600, 1));
-        assert_eq!(gross(&totals, DimensionName::GlAccount, &["fares"]), (1_200, 2));
-        assert_eq!(
-            gross(&totals, DimensionName::LineOfBusinessGlAccount, &["rides", "tips"]),
-            (600, 1)
-        );
-    }
-
-    #[test]
-    fn lines_go_to_their_side() {
-        let mut totals = Totals::default();
-        for (part, units) in
-            [(Part::Both, 1), (Part::Primary, 20), (Part::Shadow, 300), (Part::NotExamined, -4_000)]
-        {
-            totals.add_lines(&place("rides", "fares"), part, debit(units), 1).unwrap();
-        }
-        for dimension in DimensionName::ALL {
-            let cell = &totals.cells[&place("rides", "fares").cell(dimension)];
-            let usd = cell.currencies["USD"];
-            assert_eq!(
-                (usd.primary.debit, usd.shadow.debit, usd.not_examined.debit),
-                (21, 301, 4_000)
-            );
-            assert_eq!((cell.entries_primary, cell.entries_shadow), (3, 2));
-        }
-    }
-
-    #[test]
-    fn a_sum_is_exact_or_an_error() {
-        let mut totals = Totals::default();
-        totals.add_lines(&place("rides", "fares"), Part::Both, debit(i128::MAX), 1).unwrap();
-        assert_eq!(
-            totals.add_lines(&place("rides", "tips"), Part::Both, debit(1), 1),
-            Err(Overflow)
-        );
-        assert_eq!(Money { debit: i128::MAX, credit: -1 }.balance(), Err(Overflow));
-    }
-}
+mod tests;

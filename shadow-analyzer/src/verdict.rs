@@ -17,8 +17,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 mod cell;
+mod chart;
 mod completeness;
 mod coverage;
+mod dimension;
 mod exchange;
 mod ledger;
 mod kinds;
@@ -28,16 +30,18 @@ mod structure;
 mod time;
 mod supplied;
 
-pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Sides};
+pub use cell::{Cell, CurrencyMoney, Dimension, Judged, Measure, Observed, Sides};
+pub use chart::{OUTSIDE_CHART_MAX, OutsideChart, OutsidePlace};
 pub use completeness::{Completeness, Outcomes, Passed, Stratum};
 pub use coverage::{Coverage, SCENARIOS_MAX, Scenario};
+pub use dimension::{CellName, DimensionName, NO_VALUE};
 pub use exchange::{
     Differing, DifferingExchange, FieldDifference, Latency, Line, Losses, LostMoney, OutcomeReason,
     Percentiles, UpstreamCalls,
 };
 pub use kinds::{KINDS_MAX, KindCount, Kinds, Unbalanced};
 pub use ledger::{Compared, LEDGER_ROWS_MAX, LedgerResult, LedgerRow, LedgerSum, LedgerValidation};
-pub use policy::{CellPolicy, DimensionPolicy, Policy, ThresholdPolicy};
+pub use policy::{CellPolicy, DimensionPolicy, Policy, RatesFile, ThresholdPolicy};
 pub use replay::{Assumed, AssumedMoney, Replay};
 pub use structure::{
     IgnoredPath, STRUCTURAL_DIFFERENCES_MAX, STRUCTURAL_EXAMPLES_MAX, StructuralDifference,
@@ -118,7 +122,7 @@ pub struct Verdict {
     pub reporting_currency: String,
     /// The value of one unit of each currency in the reporting currency, as configured; the reporting currency itself is 1.
     pub rates: BTreeMap<String, String>,
-    /// Lines of business, GL accounts, and both together.
+    /// Lines of business, GL accounts, both together, and what the mapping adds.
     pub dimensions: Vec<Dimension>,
     /// The exchanges that were booked differently.
     pub differing: Differing,
@@ -146,6 +150,9 @@ pub struct Verdict {
     /// Where both sides came from, where nothing was replayed.
     #[serde(default)]
     pub supplied: Option<Supplied>,
+    /// What was booked outside of the chart of accounts; absent where none is configured.
+    #[serde(default)]
+    pub outside_chart: Option<OutsideChart>,
     /// What differs outside the ledger mapping. It is shown and never judged.
     #[serde(default)]
     pub structure: Structure,
@@ -225,6 +232,8 @@ pub enum Rule {
     GrossBeyondThreshold,
     /// A transaction balances in production and not in the candidate.
     NewlyUnbalanced,
+    /// The candidate booked where the chart knows no account and production booked nothing.
+    OutsideChart,
     /// The candidate failed more often than its limit where production succeeded.
     CandidateErrors,
     /// The run failed: the candidate could not be reached, or the range is empty.
@@ -253,8 +262,10 @@ pub enum Rule {
     MoneyUnknown,
     /// A line moved to another accounting date or legal entity, for which there are no thresholds.
     DateOrEntityChanged,
-    /// The recordings are a sample, and no bound on the difference is available.
+    /// The range is a sample, and it is not said how sure a verdict on it must be.
     Sampled,
+    /// What a sample observed of a gated cell's difference is within its threshold, and its projection to all traffic is not.
+    ProjectionBeyondThreshold,
     /// The control does not reproduce production in a gated cell.
     ControlDiffers,
     /// The candidate called upstreams of its own, and there was no control.
@@ -270,53 +281,9 @@ impl Rule {
             Self::NetBeyondThreshold
             | Self::GrossBeyondThreshold
             | Self::NewlyUnbalanced
+            | Self::OutsideChart
             | Self::CandidateErrors => Decision::Refused,
             _ => Decision::Inconclusive,
-        }
-    }
-}
-
-/// Names a cell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct CellName {
-    /// The dimension.
-    pub dimension: DimensionName,
-    /// Its values in the dimension: the line of business, the GL account, or both in this order.
-    pub value: Vec<String>,
-}
-
-/// A dimension of the judgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DimensionName {
-    /// Lines of business.
-    LineOfBusiness,
-    /// General-ledger accounts.
-    GlAccount,
-    /// Each GL account of each line of business.
-    LineOfBusinessGlAccount,
-}
-
-impl DimensionName {
-    /// All of them, in the order of a report.
-    pub const ALL: [Self; 3] =
-        [Self::LineOfBusiness, Self::GlAccount, Self::LineOfBusinessGlAccount];
-
-    /// Returns the word in documents and configurations.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::LineOfBusiness => "line_of_business",
-            Self::GlAccount => "gl_account",
-            Self::LineOfBusinessGlAccount => "line_of_business_gl_account",
-        }
-    }
-
-    /// Returns the name for people.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::LineOfBusiness => "line of business",
-            Self::GlAccount => "GL account",
-            Self::LineOfBusinessGlAccount => "line of business × GL account",
         }
     }
 }

@@ -2,25 +2,35 @@
 
 use polars::prelude::*;
 
+use super::grain::Grain;
 use super::largest::with_wanted;
 use super::rows::Rows;
-use super::{AggregateError, place, run, sums};
+use super::{AggregateError, run, sums};
 use crate::load::Journal;
 use crate::totals::{ControlTotals, Money, Totals};
 
 /// Adds the control's differences to the cells, and counts its exchanges.
-pub(super) fn add(journal: &Journal, totals: &mut Totals) -> Result<(), AggregateError> {
+pub(super) fn add(
+    journal: &Journal,
+    grain: &Grain,
+    totals: &mut Totals,
+) -> Result<(), AggregateError> {
     count(journal, &mut totals.control)?;
     if totals.control.differing == 0 {
         return Ok(());
     }
     for shard in 0..journal.shards() {
-        add_shard(journal, shard, totals)?;
+        add_shard(journal, shard, grain, totals)?;
     }
     Ok(())
 }
 
-fn add_shard(journal: &Journal, shard: usize, totals: &mut Totals) -> Result<(), AggregateError> {
+fn add_shard(
+    journal: &Journal,
+    shard: usize,
+    grain: &Grain,
+    totals: &mut Totals,
+) -> Result<(), AggregateError> {
     let not_reproduced = journal
         .exchanges_of(shard)?
         .filter(col("control").eq(lit("different")).or(col("control").eq(lit("failed"))))
@@ -28,12 +38,8 @@ fn add_shard(journal: &Journal, shard: usize, totals: &mut Totals) -> Result<(),
     let of_control = col("source").eq(lit("control"));
     // What production booked is in both kinds of lines, examined or not.
     let of_production = col("source").eq(lit("both")).or(col("source").eq(lit("primary")));
-    let keys = [
-        col("line_of_business"),
-        col("gl_account"),
-        col("currency"),
-        of_control.clone().alias("of_control"),
-    ];
+    let mut keys = grain.keys();
+    keys.extend([of_control.clone().alias("of_control"), col("pi")]);
     let lines = journal.entries_of(shard)?.filter(of_control.or(of_production));
     let query = with_wanted(lines, not_reproduced).group_by(keys).agg(sums());
     let frame = run("control's differences", query)?;
@@ -42,7 +48,8 @@ fn add_shard(journal: &Journal, shard: usize, totals: &mut Totals) -> Result<(),
         let money = rows.money(row)?;
         let is_control = rows.flag("of_control", row)?;
         let difference = if is_control { money } else { Money::default().minus(money)? };
-        totals.add_control(&place(&rows, row)?, difference)?;
+        let pi = rows.probability(row)?;
+        totals.add_control(&grain.place(&rows, row)?, difference, pi)?;
     }
     Ok(())
 }

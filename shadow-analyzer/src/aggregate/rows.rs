@@ -59,6 +59,11 @@ impl<'f> Rows<'f> {
         self.column(name, |column| Ok(column.i64()?.get(row)))
     }
 
+    /// Reads the π of a row's exchanges over 2⁵³; what is none counts as the least.
+    pub(super) fn probability(&self, row: usize) -> Result<u64, AggregateError> {
+        Ok(self.long("pi", row)?.and_then(|pi| u64::try_from(pi).ok()).unwrap_or(0))
+    }
+
     pub(super) fn units(&self, name: &str, row: usize) -> Result<i128, AggregateError> {
         Ok(self.column(name, |column| Ok(column.decimal()?.physical().get(row)))?.unwrap_or(0))
     }

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use shadow_recorder::amount::UNITS;
+use shadow_recorder::config::Document;
 use shadow_recorder::ledger::Entry;
 use shadow_replayer::control::Control;
 use shadow_replayer::journal::{self, Blame, EntryRow, ExchangeRow, Kind, Outcome, Source};
@@ -12,6 +13,7 @@ use crate::totals::{ControlTotals, CurrencyTotals};
 use crate::verdict::{CellName, DIFFERING_EXCHANGES_MAX, DimensionName, EXCHANGE_LINES_MAX};
 
 mod evidence;
+mod grain;
 
 const PI_ONE: i64 = 1 << 53;
 
@@ -19,8 +21,16 @@ fn run_id() -> RunId {
     RunId::new(uuid::Uuid::nil())
 }
 
-fn rates() -> Rates {
-    Rates { reporting_currency: "USD".into(), values: BTreeMap::new() }
+fn policy() -> Policy {
+    policy_of("")
+}
+
+fn policy_of(further: &str) -> Policy {
+    let text = format!("[certify]\nreporting_currency = \"USD\"\n{further}");
+    let document = Document::parse(Path::new("shadow.toml"), &text, |_| None).unwrap();
+    let policy = crate::config::take(&document, None).unwrap();
+    document.finish().unwrap();
+    policy
 }
 
 fn line(
@@ -82,22 +92,32 @@ fn exchange(id: &str, outcome: Outcome, entries: Vec<EntryRow>) -> ExchangeRow {
     }
 }
 
-/// Writes each list of exchanges as a shard, with the writer of real runs, and sums the run.
-fn totals_of(shards: &[Vec<ExchangeRow>]) -> Result<Totals, AggregateError> {
-    let folder = tempfile::tempdir().unwrap();
+/// Writes each list of exchanges as a shard, with the writer of real runs.
+fn write(folder: &Path, shards: &[Vec<ExchangeRow>]) {
     for (number, rows) in (0_u32..).zip(shards) {
         let attempt = tempfile::tempdir().unwrap();
-        let mut writer = journal::Writer::create(attempt.path(), run_id(), Vec::new()).unwrap();
+        let mut writer =
+            journal::Writer::create(attempt.path(), run_id(), vec!["country".into()]).unwrap();
         for row in rows {
             writer.append(row).unwrap();
         }
         writer.finish().unwrap();
         for table in journal::TABLES {
-            publish(attempt.path(), folder.path(), table, number);
+            publish(attempt.path(), folder, table, number);
         }
     }
+}
+
+/// Sums a run of these shards.
+fn totals_of(shards: &[Vec<ExchangeRow>]) -> Result<Totals, AggregateError> {
+    totals_under(&policy(), shards)
+}
+
+fn totals_under(policy: &Policy, shards: &[Vec<ExchangeRow>]) -> Result<Totals, AggregateError> {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), shards);
     let numbers: Vec<u32> = (0_u32..).take(shards.len()).collect();
-    totals(&Journal::of_run(folder.path(), &run_id(), 1, &numbers), &rates())
+    totals(&Journal::of_run(folder.path(), &run_id(), 1, &numbers), policy)
 }
 
 fn publish(attempt: &Path, store: &Path, table: &str, shard: u32) {
@@ -108,7 +128,7 @@ fn publish(attempt: &Path, store: &Path, table: &str, shard: u32) {
 
 fn of_account(totals: &Totals, gl_account: &str) -> CurrencyTotals {
     let name = CellName { dimension: DimensionName::GlAccount, value: vec![gl_account.into()] };
-    totals.cells[&name].currencies["USD"]
+    totals.cells[&name].currencies["USD"].clone()
 }
 
 #[test]
@@ -317,7 +337,7 @@ fn no_shards_and_empty_shards_have_empty_totals() {
 #[test]
 fn a_missing_file_is_an_error_that_names_it() {
     let journal = Journal::of_run(Path::new("/nonexistent"), &run_id(), 1, &[0]);
-    let error = totals(&journal, &rates()).unwrap_err().to_string();
+    let error = totals(&journal, &policy()).unwrap_err().to_string();
     assert!(
         error.contains(
             "cannot read the journal table `entry` (/nonexistent/journal/entry/revision=1/"
@@ -377,8 +397,10 @@ fn a_line_that_moved_in_time_is_counted_though_no_money_differs() {
         vec![moved("d1", Kind::PeriodChanged)],
     ])
     .unwrap();
-    let found = &totals.exchanges;
-    assert_eq!((found.redated, found.redated_example.as_deref()), (2, Some("d1")));
+    let found = |moved: &Redated| (moved.exchanges, moved.example.clone());
+    let exchanges = &totals.exchanges;
+    assert_eq!(found(&exchanges.entity_changed), (1, Some("d2".into())));
+    assert_eq!(found(&exchanges.period_changed), (1, Some("d1".into())));
 }
 
 #[test]

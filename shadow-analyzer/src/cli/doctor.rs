@@ -33,7 +33,7 @@ pub struct Doctor {
 impl Doctor {
     /// Takes every step; returns the exit code.
     pub(super) async fn execute(self, file: &Path) -> anyhow::Result<u8> {
-        let (report, code) = match self.report(file).await {
+        let (report, code) = match Box::pin(self.report(file)).await {
             Ok(report) => {
                 let code = if report.fine { 0 } else { Decision::Inconclusive.exit_code() };
                 (report, code)
@@ -54,7 +54,7 @@ impl Doctor {
         let document = Document::parse(file, &text, config::process_environment)?;
         let admin = document.section("recorder").address("admin");
         let replay = replayer::Config::take(&document);
-        let policy = take_if_present(&document);
+        let policy = take_if_present(&document, replay.as_ref());
         document.finish()?;
         let replay = replay.ok_or_else(|| ConfigError::Mistakes(vec![super::INCOMPLETE.into()]))?;
         let (candidate, latest) = (self.candidate.clone(), self.latest);

@@ -53,7 +53,7 @@ impl Show {
         let document = Document::parse(file, &text, config::process_environment)?;
         let config = replayer::Config::take(&document);
         // What is not read is refused.
-        let _ = take_if_present(&document);
+        let _ = take_if_present(&document, config.as_ref());
         document.finish()?;
         let config = config.context(INCOMPLETE)?;
         let verdict = show::newest(&config.store, &self.run).await?;

@@ -67,7 +67,8 @@ pub async fn report(replay: &Replay, policy: Option<Policy>, asked: &Asked<'_>) 
     let traffic =
         traffic(replay).await.map_err(|error| format!("{:#}", anyhow::Error::from(error)));
     steps.push(step::mapping(traffic.as_ref().map_err(|what| &**what)));
-    steps.extend(step::policy(policy.as_ref(), &traffic.unwrap_or_default()));
+    let dated = policy.clone().map(|policy| policy.of_range(now));
+    steps.extend(step::policy(dated.as_ref(), &traffic.unwrap_or_default()));
     steps.push(stub(replay).await);
     steps.push(own_build(replay, policy, asked, &manifests).await);
     Report::of(steps)

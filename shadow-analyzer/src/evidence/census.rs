@@ -58,6 +58,7 @@ pub(crate) fn with_lost<'t>(
                 line_of_business: line_of_business.clone(),
                 gl_account: gl_account.clone(),
                 currency: cell.currency.clone(),
+                ..Place::default()
             };
             with.add_lines(&place, Part::NotExamined, beyond, lines)?;
         }

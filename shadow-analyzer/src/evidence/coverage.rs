@@ -83,7 +83,7 @@ mod tests {
     use crate::totals::Money;
 
     fn rates() -> Rates {
-        Rates { reporting_currency: "USD".into(), values: [].into() }
+        Rates { reporting_currency: "USD".into(), ..Rates::default() }
     }
 
     fn add(scenarios: &mut Scenarios, route: &str, currency: &str, compared: bool, units: i128) {

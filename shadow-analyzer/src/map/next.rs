@@ -21,7 +21,7 @@ pub(super) fn section(dimension: DimensionName) -> String {
 
 /// Returns whether a dimension is judged. It is unless the configuration says otherwise.
 pub(super) fn is_gated(policy: Option<&Policy>, dimension: DimensionName) -> bool {
-    policy.is_none_or(|policy| policy.dimensions[&dimension].gate)
+    policy.is_none_or(|policy| policy.thresholds(dimension).gate)
 }
 
 impl Summary {
@@ -35,7 +35,7 @@ impl Summary {
         let bare = |value: &Vec<String>| {
             policy.is_none_or(|policy| {
                 // Whether there is a threshold does not depend on what was booked.
-                policy.dimensions[&dimension].allowed(value, false, &whole(0)).is_none()
+                policy.thresholds(dimension).allowed(value, false, &whole(0)).is_none()
             })
         };
         cells.filter(bare).collect()
@@ -111,7 +111,8 @@ impl Summary {
 
     /// Returns which threshold to set.
     pub(crate) fn set_thresholds(&self, policy: &Policy) -> Option<String> {
-        let gated = || DimensionName::ALL.into_iter().filter(|name| policy.dimensions[name].gate);
+        let gated =
+            || DimensionName::STANDARD.into_iter().filter(|name| policy.thresholds(*name).gate);
         if gated().next().is_none() {
             return Some(
                 "remove `gate = false` from one of [certify.thresholds]: no dimension would be judged"

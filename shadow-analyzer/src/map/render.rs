@@ -147,7 +147,7 @@ impl Summary {
                 count(self.transactions)
             ),
         };
-        for dimension in DimensionName::ALL {
+        for dimension in DimensionName::STANDARD {
             let bare = if is_gated(policy, dimension) {
                 let cells = self.without_threshold(policy, dimension);
                 self.listed(cells.iter().map(|value| value.join(" / ")))

@@ -46,7 +46,7 @@ fn read_mapping() -> Mapping {
 
 fn policy(text: &str) -> Policy {
     let document = Document::parse(Path::new("shadow.toml"), text, |_| None).unwrap();
-    let policy = take(&document).unwrap();
+    let policy = take(&document, None).unwrap();
     document.finish().unwrap();
     policy
 }

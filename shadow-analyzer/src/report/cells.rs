@@ -1,5 +1,6 @@
 //! The tables of a dimension: what each side booked, and how far they are apart.
 
+use crate::money::people;
 use crate::number::{count, counted};
 use crate::report::bar::Bar;
 use crate::report::text::{Figure, Text, is_zero, more};
@@ -14,8 +15,8 @@ pub(super) const CURRENCIES_MAX: usize = 12;
 
 /// The table of a dimension.
 pub(super) struct CellTable {
-    /// The anchor; also the word of the dimension in the verdict.
-    pub(super) id: &'static str,
+    /// The anchor: the word of the dimension in the verdict, apart from the page's own where the mapping made it.
+    pub(super) id: String,
     pub(super) title: &'static str,
     pub(super) gated: bool,
     pub(super) total: String,
@@ -115,7 +116,11 @@ impl CellTable {
         }
         let differing = dimension.cells.iter().filter(|cell| cell.exchanges_differing > 0).count();
         Self {
-            id: dimension.name.word(),
+            id: if dimension.name.is_standard() {
+                dimension.name.word().into()
+            } else {
+                format!("dimension-{}", dimension.name.word())
+            },
             title: dimension.name.title(),
             gated: dimension.gated,
             total: counted(dimension.cells.len() as u64, "cell", "cells"),
@@ -135,7 +140,7 @@ impl Block {
     fn of(cell: &Cell, reporting_currency: &str) -> Self {
         Self {
             value: cell.value.iter().map(|value| Text::name(value)).collect(),
-            notes: notes(cell),
+            notes: notes(cell, reporting_currency),
             not_examined: cell
                 .not_examined
                 .as_deref()
@@ -149,8 +154,23 @@ impl Block {
     }
 }
 
-fn notes(cell: &Cell) -> Vec<String> {
+fn notes(cell: &Cell, reporting_currency: &str) -> Vec<String> {
     let mut notes = Vec::new();
+    for (kind, judged) in [("net", &cell.net), ("gross", &cell.gross)] {
+        let Some(judged) = judged else { continue };
+        if let Some(day) = judged.day {
+            notes.push(format!("{kind} judged per UTC day; the worst is {day}"));
+        }
+        if let Some(observed) = &judged.observed {
+            let money = |text: &str| people(text, reporting_currency);
+            notes.push(format!(
+                "{kind} {}: {} observed, {} projected to all traffic",
+                judged.worst.word(),
+                money(observed.of(judged.worst)),
+                money(judged.difference())
+            ));
+        }
+    }
     if cell.new {
         notes.push(if cell.declared {
             "new in this build, declared in the policy".to_owned()
@@ -171,8 +191,10 @@ fn notes(cell: &Cell) -> Vec<String> {
 }
 
 fn rows(cell: &Cell, reporting_currency: &str) -> Vec<Row> {
-    // One currency, and it is the one that thresholds are in: its rows are what was judged.
-    let plain = matches!(&cell.currencies[..], [only] if only.currency == reporting_currency);
+    // One currency, and it is the one that thresholds are in: its rows are what was judged, unless that is a day or a projection.
+    let as_observed = |judged: &Judged| judged.day.is_none() && judged.observed.is_none();
+    let plain = matches!(&cell.currencies[..], [only] if only.currency == reporting_currency)
+        && cell.net.iter().chain(&cell.gross).all(as_observed);
     let mut rows = Vec::new();
     for money in cell.currencies.iter().take(CURRENCIES_MAX) {
         let sides =

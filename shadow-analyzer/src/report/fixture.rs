@@ -45,6 +45,8 @@ pub(super) fn judged(of: [&str; 4], worst: Measure, confidence: u8) -> Judged {
         threshold: Some(threshold),
         confidence: Some(confidence),
         breached,
+        day: None,
+        observed: None,
     }
 }
 
@@ -181,14 +183,16 @@ fn policy() -> Policy {
         share: None,
         floor: None,
         gross: None,
+        per: None,
     };
     let relative = ThresholdPolicy {
         net: None,
         share: Some("0.0005".into()),
         floor: Some("250.00".into()),
         gross: Some("7500.00".into()),
+        per: None,
     };
-    let thresholds = DimensionName::ALL.map(|dimension| DimensionPolicy {
+    let thresholds = DimensionName::STANDARD.map(|dimension| DimensionPolicy {
         dimension,
         gate: true,
         default: Some(threshold("1000.00")),
@@ -205,6 +209,10 @@ fn policy() -> Policy {
         min_range_seconds: 3_600,
         candidate_errors_max: 0,
         money_unknown_max: 0,
+        accounting_period: "month".into(),
+        assurance: None,
+        rates_file: None,
+        chart_sha256: None,
         thresholds: thresholds.into(),
     }
 }
@@ -265,7 +273,7 @@ fn differing_dimensions() -> Vec<Dimension> {
         equal(&["Rides", "2200 Tax payable"], "0.00", "210204.18"),
         equal(&["Transit", "1100 Receivables"], "48120.00", "48120.00"),
     ];
-    let names = DimensionName::ALL.into_iter();
+    let names = DimensionName::STANDARD.into_iter();
     names
         .zip([lines, accounts, both])
         .map(|(name, cells)| Dimension { name, gated: true, cells })
@@ -311,6 +319,7 @@ fn empty(verdict: Decision) -> Verdict {
         latency: Latency::default(),
         policy: policy(),
         control: None,
+        outside_chart: None,
         replay: None,
         supplied: None,
         structure: Structure::default(),

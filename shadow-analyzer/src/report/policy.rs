@@ -19,10 +19,26 @@ pub(super) struct Policy {
     pub(super) min_range: String,
     pub(super) candidate_errors_max: String,
     pub(super) money_unknown_max: String,
+    /// Absent in documents of before there was one.
+    pub(super) accounting_period: Option<Text>,
+    /// Absent where a sample certifies nothing.
+    pub(super) assurance: Option<Text>,
+    /// Where the rates come from beside the configuration.
+    pub(super) rates_file: Option<RatesFile>,
+    pub(super) chart_sha256: Option<Text>,
     pub(super) thresholds: Vec<Threshold>,
     pub(super) thresholds_more: u64,
-    pub(super) rates: Vec<(Text, Figure)>,
+    /// Currency, rate, and the date that it is of where a file gave it.
+    pub(super) rates: Vec<(Text, Figure, Option<String>)>,
     pub(super) rates_more: u64,
+}
+
+/// A file of rates by date.
+pub(super) struct RatesFile {
+    pub(super) sha256: Text,
+    /// The last UTC day of the range.
+    pub(super) day: String,
+    pub(super) age_max: String,
 }
 
 /// A threshold as configured.
@@ -42,6 +58,8 @@ pub(super) struct Set {
     pub(super) share: Option<Text>,
     pub(super) floor: Option<Figure>,
     pub(super) gross: Option<Figure>,
+    /// Whether each UTC day is judged by itself.
+    pub(super) per_day: bool,
 }
 
 impl Policy {
@@ -72,13 +90,27 @@ impl Policy {
             min_range: length(policy.min_range_seconds),
             candidate_errors_max: count(policy.candidate_errors_max),
             money_unknown_max: count(policy.money_unknown_max),
+            accounting_period: Some(&*policy.accounting_period)
+                .filter(|word| !word.is_empty())
+                .map(Text::name),
+            assurance: policy.assurance.as_deref().map(Text::name),
+            rates_file: policy.rates_file.as_ref().map(|file| RatesFile {
+                sha256: Text::name(&file.sha256),
+                day: file.day.map(|day| day.to_string()).unwrap_or_default(),
+                age_max: length(file.age_max_seconds),
+            }),
+            chart_sha256: policy.chart_sha256.as_deref().map(Text::name),
             thresholds_more: more(total, all.len()),
             thresholds: all,
             rates: verdict
                 .rates
                 .iter()
                 .take(RATES_MAX)
-                .map(|(currency, rate)| (Text::name(currency), Figure::amount(rate)))
+                .map(|(currency, rate)| {
+                    let dates = policy.rates_file.as_ref().map(|file| &file.dates);
+                    let date = dates.and_then(|dates| dates.get(currency));
+                    (Text::name(currency), Figure::amount(rate), date.map(ToString::to_string))
+                })
                 .collect(),
             rates_more: more(verdict.rates.len(), RATES_MAX),
         }
@@ -92,6 +124,7 @@ fn set(threshold: &ThresholdPolicy) -> Set {
         share: threshold.share.as_deref().map(Text::name),
         floor: amount(&threshold.floor),
         gross: amount(&threshold.gross),
+        per_day: threshold.per.as_deref() == Some("day"),
     }
 }
 

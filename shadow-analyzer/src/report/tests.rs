@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::civil::date;
+
 use crate::report::fixture::{certified, differing, equal, exchange, inconclusive, refused, sides};
 use crate::report::render;
 use crate::verdict::{
-    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath, Replay,
-    StructuralDifference, StructuralExample, Structure, Verdict,
+    Assumed, AssumedMoney, Control, Decision, Dimension, DimensionName, IgnoredPath, Observed,
+    OutsideChart, OutsidePlace, RatesFile, Replay, StructuralDifference, StructuralExample,
+    Structure, Verdict,
 };
 
 fn page(verdict: &Verdict) -> String {
@@ -282,7 +285,7 @@ fn the_size_is_bounded_and_what_is_left_out_is_said() {
             differing(&[&line, &account], moved, 100)
         })
         .collect();
-    for name in DimensionName::ALL {
+    for name in DimensionName::STANDARD {
         let at = verdict
             .dimensions
             .iter_mut()
@@ -351,6 +354,64 @@ fn tables_have_captions_and_headers() {
     assert_eq!(page.matches("<table").count(), page.matches("<caption").count());
     for header in page.split("<th").skip(1).filter(|rest| !rest.starts_with("ead")) {
         assert!(header.starts_with(" scope=\""), "{}", &header[..40]);
+    }
+}
+
+#[test]
+fn a_day_a_projection_and_a_further_dimension_are_said() {
+    let mut verdict = certified();
+    let country = DimensionName::named("country").expect("a name");
+    let mut cell = equal(&["NL"], "10.00", "10.00");
+    let net = cell.net.as_mut().expect("judged");
+    (net.day, net.debit) = (Some(date(2026, 3, 14)), "40.00".into());
+    let [debit, credit, balance] = ["4.00", "0.00", "4.00"].map(str::to_owned);
+    net.observed = Some(Observed { debit, credit, balance, breached: false });
+    verdict.dimensions.push(Dimension { name: country, gated: true, cells: vec![cell] });
+    verdict.policy.assurance = Some("none".into());
+    verdict.policy.thresholds[0].default.as_mut().expect("a threshold").per = Some("day".into());
+    let page = page(&verdict);
+    assert!(page.contains("id=\"dimension-country\""));
+    let seen = seen(&page);
+    for said in [
+        "By country",
+        "net judged per UTC day; the worst is 2026-03-14",
+        "net debit: 4.00 USD observed, 40.00 USD projected to all traffic",
+        "every other per UTC day",
+        "none : its projection is judged, without a bound",
+        "the month of the accounting date",
+    ] {
+        assert!(seen.contains(said), "{said} in {seen}");
+    }
+}
+
+#[test]
+fn the_sources_of_rates_and_accounts_are_said() {
+    let mut verdict = certified();
+    let place = |gl_account: &str, entries_primary| OutsidePlace {
+        line_of_business: "Rides".into(),
+        gl_account: gl_account.into(),
+        entries_primary,
+        entries_shadow: 3,
+    };
+    let places = vec![place("9999", 0), place("4000", 12)];
+    verdict.outside_chart = Some(OutsideChart { places, left_out: 2 });
+    verdict.policy.chart_sha256 = Some("c0ffee".into());
+    verdict.policy.rates_file = Some(RatesFile {
+        sha256: "beef".into(),
+        age_max_seconds: 86_400,
+        day: Some(date(2026, 3, 14)),
+        dates: [("EUR".to_owned(), date(2026, 3, 13))].into(),
+    });
+    let seen = seen(&page(&verdict));
+    for said in [
+        "Rides ▲ the candidate alone 9999 0 3",
+        "Rides 4000 12 3",
+        "2 more in verdict.json or in the journal",
+        "beef , those of 2026-03-14 or at most 24 h older",
+        "EUR of 2026-03-13",
+        "c0ffee",
+    ] {
+        assert!(seen.contains(said), "{said} in {seen}");
     }
 }
 

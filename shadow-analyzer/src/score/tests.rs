@@ -1,20 +1,25 @@
 use proptest::prelude::*;
 use shadow_recorder::amount::{Amount, UNITS};
+use shadow_recorder::exchange::PI_ONE;
 
 use super::*;
 use crate::money::{Rate, Rates};
-use crate::policy::{CellThreshold, Net, Threshold, Thresholds};
+use crate::policy::{CellThreshold, Net, Per, Period, Threshold, Thresholds};
 use crate::totals::{Money, Part, Place};
 use crate::verdict::{Cell, Measure, Rule};
 
 mod precedence;
+mod properties;
+mod spans;
+
+use spans::{accepting, sampled};
 
 fn amount(whole: i128) -> Amount {
     Amount::from_units(whole * UNITS).unwrap()
 }
 
 fn threshold(net: i128) -> Threshold {
-    Threshold { net: Net::Fixed(amount(net)), gross: None }
+    Threshold { net: Net::Fixed(amount(net)), gross: None, per: Per::Run }
 }
 
 /// Thresholds of 1,000 USD everywhere, 10 exchanges enough, one candidate error accepted, EUR at 1.25.
@@ -25,12 +30,17 @@ fn policy() -> Policy {
         rates: Rates {
             reporting_currency: "USD".into(),
             values: [("EUR".to_owned(), Rate::parse("1.25").unwrap())].into(),
+            ..Rates::default()
         },
         min_exchanges: 10,
         min_range: Duration::from_mins(1),
         candidate_errors_max: 1,
         money_unknown_max: 0,
-        dimensions: DimensionName::ALL.map(|name| (name, thresholds())).into(),
+        period: Period::Month,
+        assurance: None,
+        rates_file: None,
+        chart: None,
+        dimensions: DimensionName::STANDARD.map(|name| (name, thresholds())).into(),
     }
 }
 
@@ -39,6 +49,7 @@ fn place(line_of_business: &str, gl_account: &str, currency: &str) -> Place {
         line_of_business: line_of_business.into(),
         gl_account: gl_account.into(),
         currency: currency.into(),
+        ..Place::default()
     }
 }
 
@@ -59,6 +70,10 @@ fn totals() -> Totals {
 
 /// Books a difference (shadow − primary) in one exchange.
 fn differ(totals: &mut Totals, place: &Place, money: Money) {
+    differ_at(totals, place, money, PI_ONE);
+}
+
+fn differ_at(totals: &mut Totals, place: &Place, money: Money, pi: u64) {
     let zero = Money::default();
     totals
         .add_lines(
@@ -78,7 +93,7 @@ fn differ(totals: &mut Totals, place: &Place, money: Money) {
         .unwrap();
     let shadow = Money { debit: money.debit.max(0), credit: money.credit.max(0) };
     totals.add_lines(place, Part::Shadow, shadow, 1).unwrap();
-    totals.add_exchange(&[(place.clone(), money)]).unwrap();
+    totals.add_exchange(&[(place.clone(), money)], pi).unwrap();
 }
 
 fn evidence_of(totals: &Totals) -> Evidence {
@@ -230,7 +245,7 @@ fn a_value_that_production_did_not_show_is_allowed_nothing_unless_declared() {
     // The candidate alone books under this value.
     let scooters = place("scooters", "fares", "USD");
     totals.add_lines(&scooters, Part::Shadow, debit(100 * UNITS), 1).unwrap();
-    totals.add_exchange(&[(scooters, debit(100 * UNITS))]).unwrap();
+    totals.add_exchange(&[(scooters, debit(100 * UNITS))], PI_ONE).unwrap();
     let mut policy = policy();
     let judgement = judged(&totals, &policy);
     expect(&judgement, Decision::Refused, &[Rule::NetBeyondThreshold, Rule::GrossBeyondThreshold]);
@@ -259,7 +274,7 @@ fn a_dimension_that_is_not_gated_is_shown_and_not_judged() {
     let mut totals = totals();
     differ(&mut totals, &rides(), debit(9_000 * UNITS));
     let mut policy = policy();
-    for name in DimensionName::ALL {
+    for name in DimensionName::STANDARD {
         policy.dimensions.get_mut(&name).unwrap().gate = name == DimensionName::GlAccount;
     }
     policy.dimensions.get_mut(&DimensionName::GlAccount).unwrap().default = Some(threshold(9_000));

@@ -1,8 +1,9 @@
 use super::*;
 use crate::verdict::{
     Assumed, Basis, Candidate, Completeness, Coverage, Differing, DimensionName, FORMAT, Judged,
-    Kinds, Latency, LedgerValidation, Losses, Measure, OutcomeReason, Outcomes, Policy, Reason,
-    Replay, Rule, Structure, TimeCoverage, Unbalanced, UpstreamCalls, VERSION,
+    Kinds, Latency, LedgerValidation, Losses, Measure, OutcomeReason, Outcomes, OutsideChart,
+    OutsidePlace, Policy, Reason, Replay, Rule, Structure, TimeCoverage, Unbalanced, UpstreamCalls,
+    VERSION,
 };
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
@@ -14,6 +15,8 @@ fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> 
         threshold: threshold.map(Into::into),
         confidence,
         breached: confidence != Some(100),
+        day: None,
+        observed: None,
     }
 }
 
@@ -112,9 +115,14 @@ fn certified() -> Certified {
             min_range_seconds: 0,
             candidate_errors_max: 0,
             money_unknown_max: 0,
+            accounting_period: "month".into(),
+            assurance: None,
+            rates_file: None,
+            chart_sha256: None,
             thresholds: Vec::new(),
         },
         control: None,
+        outside_chart: None,
         replay: Some(replay()),
         supplied: None,
         structure: Structure::default(),
@@ -192,4 +200,33 @@ fn the_document_reads_back_whole() {
     let verdict = certified().verdict;
     let text = serde_json::to_string(&verdict).unwrap();
     assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+}
+
+#[test]
+fn a_day_a_sub_sample_and_accounts_that_nobody_opened_are_said() {
+    let mut certified = certified();
+    let verdict = &mut certified.verdict;
+    let rides = &mut verdict.dimensions[0].cells[0];
+    rides.net.as_mut().unwrap().day = Some(jiff::civil::date(2026, 11, 20));
+    verdict.exchanges.filtered = 90;
+    let not_drawn = OutcomeReason {
+        outcome: "filtered".into(),
+        reason: NOT_DRAWN.into(),
+        blame: None,
+        count: 90,
+        example: "y".into(),
+    };
+    verdict.not_compared.insert(0, not_drawn);
+    let place = OutsidePlace {
+        line_of_business: "rides".into(),
+        gl_account: "9999".into(),
+        entries_primary: 0,
+        entries_shadow: 1,
+    };
+    verdict.outside_chart = Some(OutsideChart { places: vec![place], left_out: 1 });
+    let text = render(&certified, false);
+    assert!(text.contains("(2026-11-20)"), "{text}");
+    assert!(text.contains("not examined: 1 exchange; most often: GET /fx"), "{text}");
+    let outside = "outside of the chart: rides / 9999 (the candidate alone), 1 more\n";
+    assert!(text.contains(outside), "{text}");
 }

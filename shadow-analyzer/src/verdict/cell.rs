@@ -1,5 +1,6 @@
 //! The cells of a verdict: where the money is, and how far it is apart.
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::DimensionName;
@@ -18,7 +19,7 @@ pub struct Dimension {
 /// One value of a dimension with its money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// The line of business, the GL account, or both in this order.
+    /// The line of business, the GL account, or both in this order; in a dimension that the mapping adds, its value.
     pub value: Vec<String>,
     /// Production booked nothing under this value in the range, so that its threshold is 0 unless declared.
     pub new: bool,
@@ -31,7 +32,8 @@ pub struct Cell {
     pub net: Option<Judged>,
     /// The gross difference over all currencies, converted. Absent as `net` is.
     pub gross: Option<Judged>,
-    /// Production's money that was not compared, converted: the larger of debit and credit. Absent where a rate is missing.
+    /// Production's money that was not compared, converted: the larger of debit and credit, projected where the range is a sample.
+    /// Absent where a rate is missing.
     pub not_examined: Option<String>,
     /// The lower of the net and the gross confidence; absent where there is no threshold, a rate is missing, or nothing of the
     /// cell was compared.
@@ -92,12 +94,47 @@ pub struct Judged {
     pub confidence: Option<u8>,
     /// Whether the difference is beyond the threshold.
     pub breached: bool,
+    /// The UTC day that was judged, the worst of the range, where the threshold is per day; the figures are that day's.
+    #[serde(default)]
+    pub day: Option<Date>,
+    /// Where the range is a sample: what was observed of the difference, which the other figures project to all traffic.
+    #[serde(default)]
+    pub observed: Option<Observed>,
+}
+
+/// A difference as it was observed in a sample, converted and absolute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Of the debits.
+    pub debit: String,
+    /// Of the credits.
+    pub credit: String,
+    /// Of the balance.
+    pub balance: String,
+    /// Whether it is beyond the threshold by itself.
+    pub breached: bool,
 }
 
 impl Judged {
+    /// Returns whether only the projection of a sample is beyond the threshold.
+    pub fn is_projected_breach(&self) -> bool {
+        self.breached && self.observed.as_ref().is_some_and(|observed| !observed.breached)
+    }
+
     /// Returns the difference that decides: the largest of the three.
     pub fn difference(&self) -> &str {
         match self.worst {
+            Measure::Debit => &self.debit,
+            Measure::Credit => &self.credit,
+            Measure::Balance => &self.balance,
+        }
+    }
+}
+
+impl Observed {
+    /// Returns one of the three.
+    pub fn of(&self, measure: Measure) -> &str {
+        match measure {
             Measure::Debit => &self.debit,
             Measure::Credit => &self.credit,
             Measure::Balance => &self.balance,

@@ -1,5 +1,8 @@
 //! The policy as a verdict shows it.
 
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::DimensionName;
@@ -19,8 +22,33 @@ pub struct Policy {
     pub candidate_errors_max: u64,
     /// Exchanges of which not even production's money could be read that are still accepted.
     pub money_unknown_max: u64,
+    /// `month` or `date`: what an accounting period is. Empty in documents of before there was one.
+    #[serde(default)]
+    pub accounting_period: String,
+    /// `none`: a sample is judged by its projection without a bound. Absent, a sample certifies nothing.
+    #[serde(default)]
+    pub assurance: Option<String>,
+    /// Where rates come from beside the configuration; absent where no file was configured.
+    #[serde(default)]
+    pub rates_file: Option<RatesFile>,
+    /// SHA-256 of the file of known lines of business and accounts; absent where none was configured.
+    #[serde(default)]
+    pub chart_sha256: Option<String>,
     /// The thresholds per dimension, in the order of `dimensions`.
     pub thresholds: Vec<DimensionPolicy>,
+}
+
+/// A file of rates by date, as a run used it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RatesFile {
+    /// Of the file.
+    pub sha256: String,
+    /// How old a rate may be, in seconds.
+    pub age_max_seconds: u64,
+    /// The last UTC day of the range, for which rates were taken.
+    pub day: Option<Date>,
+    /// The date of each rate that was taken.
+    pub dates: BTreeMap<String, Date>,
 }
 
 /// The thresholds of a dimension.
@@ -58,4 +86,7 @@ pub struct ThresholdPolicy {
     pub floor: Option<String>,
     /// The gross difference allowed; absent, five times the net.
     pub gross: Option<String>,
+    /// `day` where every UTC day is judged by itself; absent, the range is.
+    #[serde(default)]
+    pub per: Option<String>,
 }

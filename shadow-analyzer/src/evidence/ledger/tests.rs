@@ -1,18 +1,20 @@
-use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
 
-use shadow_recorder::amount::{Amount, UNITS};
+use shadow_recorder::amount::UNITS;
+use shadow_recorder::config::Document;
 
 use super::*;
 use crate::cell;
-use crate::money::Rate;
-use crate::policy::{Net, Threshold, Thresholds};
 use crate::totals::{Money, Part, Place, Totals};
+use crate::verdict::DimensionName;
 
 fn place(gl_account: &str, currency: &str) -> Place {
     Place {
         line_of_business: "rides".into(),
         gl_account: gl_account.into(),
         currency: currency.into(),
+        ..Place::default()
     }
 }
 
@@ -28,16 +30,17 @@ fn book(totals: &mut Totals, place: &Place, primary: i128, shadow: i128) {
 
 /// Validates under thresholds of 100 USD, with EUR at 2.
 fn validated(totals: &Totals, gate: bool) -> LedgerValidation {
-    let rates = Rates {
-        reporting_currency: "USD".into(),
-        values: [("EUR".to_owned(), Rate::parse("2").unwrap())].into(),
-    };
-    let net = Net::Fixed(Amount::from_units(100 * UNITS).unwrap());
-    let default = Some(Threshold { net, gross: None });
-    let thresholds = Thresholds { gate, default, cells: BTreeMap::new() };
+    let mut text = "[certify]\nreporting_currency = \"USD\"\nrates = { EUR = \"2\" }\n".to_owned();
+    for name in DimensionName::STANDARD {
+        let word = name.word();
+        write!(text, "[certify.thresholds.{word}]\nnet = 100\ngate = {gate}\n").unwrap();
+    }
+    let document = Document::parse(Path::new("shadow.toml"), &text, |_| None).unwrap();
+    let policy = crate::config::take(&document, None).unwrap();
+    document.finish().unwrap();
     let cells = totals.cells.iter();
-    let cells = cells.map(|(name, cell)| cell::judge(name, cell, &thresholds, &rates).unwrap());
-    validation(&totals.ledger, &cells.collect::<Vec<_>>(), &rates).unwrap()
+    let cells = cells.map(|(name, cell)| cell::judge(name, cell, &policy, false).unwrap());
+    validation(&totals.ledger, &cells.collect::<Vec<_>>(), &policy.rates).unwrap()
 }
 
 fn results(validation: &LedgerValidation) -> Vec<(&str, &str, LedgerResult)> {
