@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
+use shadow_recorder::config::Document;
 use shadow_recorder::manifest::{FORMAT, Manifest};
 use shadow_recorder::segment::Calls;
 
@@ -106,4 +107,84 @@ fn every_step_is_a_line_and_the_last_line_sums_up() {
     assert!(!text.contains('\u{1b}') && report.render(true).contains("\u{1b}[31mact"));
     let not_tried = Report::of(vec![step::own_build_not_tried(Path::new("shadow.toml"))]);
     assert!(not_tried.fine);
+}
+
+const CONFIG: &str = r#"
+[service]
+name = "books"
+[store]
+directory = "store"
+[recorder]
+admin = "@admin@"
+[[upstream]]
+name = "fx"
+listen = "@fx@"
+forward_to = "http://127.0.0.1:1"
+[[ledger]]
+route = "POST /bookings"
+no_entries = true
+[certify]
+reporting_currency = "USD"
+[certify.thresholds.line_of_business]
+net = 1000
+[certify.thresholds.gl_account]
+net = 1000
+[certify.thresholds.line_of_business_gl_account]
+gate = false
+"#;
+
+/// Looks at a configuration in a folder of its own.
+async fn looked(text: &str) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shadow.toml");
+    let document = Document::parse(&file, text, |_| None).unwrap();
+    let admin = document.section("recorder").address("admin");
+    let replay = shadow_replayer::config::Config::take(&document).unwrap();
+    let policy = crate::config::take(&document);
+    document.finish().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let (candidate, latest) = (None, std::time::Duration::from_mins(15));
+    look::report(&replay, policy, &look::Asked { file: &file, admin, candidate, latest }).await
+}
+
+#[tokio::test]
+async fn each_step_looks_at_the_world() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let admin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (at_admin, at_fx) = (admin.local_addr().unwrap(), taken.local_addr().unwrap());
+    let config =
+        CONFIG.replace("@admin@", &at_admin.to_string()).replace("@fx@", &at_fx.to_string());
+    let recorder = tokio::spawn(async move {
+        let (mut stream, _) = admin.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 512]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    });
+    let states = |report: &Report| -> Vec<(&'static str, State)> {
+        report.steps.iter().map(|step| (step.step, step.state)).collect()
+    };
+    let fine = [("configuration", State::Fine), ("store", State::Fine), ("run store", State::Fine)];
+    let report = looked(&config).await;
+    recorder.await.unwrap();
+    let expected = [
+        ("recorder", State::Fine),
+        ("upstream calls", State::Fine),
+        ("ledger mapping", State::Act),
+        ("thresholds", State::Fine),
+        ("exchange rates", State::Fine),
+        ("stub", State::Act),
+        ("production's own build", State::NotTried),
+    ];
+    assert_eq!(states(&report), [&fine[..], &expected].concat(), "{}", report.render(false));
+    assert!(!report.fine);
+
+    // Nobody answers any more, nobody listens where the stub would, and a threshold is missing.
+    drop(taken);
+    let config = config.replace("[certify.thresholds.gl_account]\nnet = 1000\n", "");
+    let report = looked(&config).await;
+    let of = |name: &str| report.steps.iter().find(|step| step.step == name).unwrap();
+    assert_eq!((of("recorder").state, of("stub").state), (State::Act, State::Fine));
+    assert!(of("stub").found.contains(&format!("fx at {at_fx}")));
+    assert!(of("thresholds").next.as_ref().unwrap().contains("[certify.thresholds.gl_account]"));
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["fine"], &json["steps"][3]["state"]), (&false.into(), &"act".into()));
 }

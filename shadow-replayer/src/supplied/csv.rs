@@ -46,5 +46,5 @@ fn row(record: &ByteRecord, names: &[String], taken: &[usize]) -> Row {
         };
         object.insert(names[at].clone(), value);
     }
-    Row::Read(Value::Object(object))
+    Row::Columns(Value::Object(object))
 }

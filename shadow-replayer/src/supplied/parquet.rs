@@ -53,7 +53,7 @@ pub(super) fn read(
             let members = columns
                 .iter_mut()
                 .filter_map(|(name, values)| Some((name.clone(), values.next()?)));
-            each(Row::Read(Value::Object(members.collect::<Map<_, _>>())))?;
+            each(Row::Columns(Value::Object(members.collect::<Map<_, _>>())))?;
         }
     }
     Ok(())
