@@ -144,7 +144,7 @@ impl Case<'_> {
 
     /// What is known of the money of lost exchanges.
     pub(crate) fn lost(&self) -> Option<LostMoney> {
-        census::lost(self.totals, self.evidence)
+        census::lost(self.totals, self.policy, self.evidence)
     }
 
     /// Money in the reporting currency, for people.
@@ -167,7 +167,7 @@ fn is_sampled(totals: &Totals, evidence: &Evidence) -> bool {
 
 /// Judges a run.
 pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Judgement, Overflow> {
-    let with_lost = census::with_lost(totals, evidence)?;
+    let with_lost = census::with_lost(totals, policy, evidence)?;
     let totals = &*with_lost;
     let mut cells = Vec::with_capacity(totals.cells.len());
     let sampled = is_sampled(totals, evidence);
@@ -205,7 +205,7 @@ pub fn judge(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Result<Ju
         reasons: findings.iter().map(Finding::reason).collect(),
         basis: basis(&case),
         completeness: completeness::of(&case),
-        lost: census::lost(totals, evidence),
+        lost: census::lost(totals, policy, evidence),
         ledger: ledger::validation(&totals.ledger, &case.cells, &policy.rates)?,
         coverage: coverage::of(&totals.scenarios, &policy.rates),
         dimensions: dimensions(&case),

@@ -118,6 +118,7 @@ fn ledger(ledger: &LedgerValidation, currency: &str) -> String {
     let columns = [
         ("LOB", Align::Left),
         ("GL ACCOUNT", Align::Left),
+        ("PERIOD", Align::Left),
         ("CUR", Align::Left),
         ("LINES", Align::Right),
         ("SHADOW", Align::Right),
@@ -144,10 +145,12 @@ fn ledger(ledger: &LedgerValidation, currency: &str) -> String {
     };
     let row = |row: &LedgerRow| {
         let threshold = row.threshold.as_deref().map_or("-".into(), |text| people(text, ""));
-        let name = vec![row.line_of_business.clone(), row.gl_account.clone()];
+        let period = row.period.clone().unwrap_or_else(|| "-".into());
+        let name = vec![row.line_of_business.clone(), row.gl_account.clone(), period];
         [name, of(&row.books), vec![threshold, row.result.words().into()]].concat()
     };
-    let all = |sum: &LedgerSum| [vec!["all".into(), String::new()], of(sum)].concat();
+    let all =
+        |sum: &LedgerSum| [vec!["all".into(), String::new(), String::new()], of(sum)].concat();
     let rows = ledger.sums.iter().map(all).chain(ledger.rows.iter().map(row)).collect();
     format!(
         "ledger validation: {}, {} beyond the threshold, thresholds in {currency}\n{}",
@@ -261,7 +264,7 @@ mod tests {
         let words = words.join(" ");
         for expected in [
             "ledger validation: 4 accounts and currencies, 1 beyond the threshold, thresholds in USD",
-            "Eats 4000 Revenue USD 31 29 0.00 0.00 9,100.25 7,100.25 2,000.00 1,000.00 fail",
+            "Eats 4000 Revenue 2026-03 USD 31 29 0.00 0.00 9,100.25 7,100.25 2,000.00 1,000.00 fail",
             "sample validation: 20 exchanges booked differently",
             "trip-1 1 reclassified line_of_business Eats Rides [31m",
             "coverage: 1 of 9 scenarios compared, 0.50 of 1 of production's money, in USD",

@@ -16,7 +16,8 @@ use crate::load::Journal;
 use crate::money::{self, Rates, whole};
 use crate::totals::{Money, Place};
 use crate::verdict::{
-    DIFFERING_EXCHANGES_MAX, DifferingExchange, EXCHANGE_FIELDS_MAX, EXCHANGE_LINES_MAX, Line,
+    DIFFERING_EXCHANGES_MAX, DifferingExchange, DimensionName, EXCHANGE_FIELDS_MAX,
+    EXCHANGE_LINES_MAX, Line,
 };
 
 /// Keeps the [`DIFFERING_EXCHANGES_MAX`] largest; among equals those with the lower ids.
@@ -201,8 +202,20 @@ fn lines(
     let entries = journal.entries()?.filter(col("source").neq(lit("control")));
     let frame = run("lines", with_wanted(entries, wanted.clone()).drop(cols(["occurred_at"])))?;
     let rows = Rows::of("lines", &frame);
+    // Date and entity have fields of their own.
+    let mapped = journal.dimensions()?.into_iter();
+    let mapped: Vec<&str> = mapped
+        .filter(|name| matches!(name, DimensionName::Mapped(_)))
+        .map(DimensionName::column)
+        .collect();
     let mut lines: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     for row in 0..rows.len() {
+        let mut dimensions = BTreeMap::new();
+        for name in &mapped {
+            if let Some(value) = rows.text(name, row)? {
+                dimensions.insert((*name).to_owned(), value.to_owned());
+            }
+        }
         lines.entry(rows.owned("exchange_id", row)?).or_default().push(Line {
             transaction: rows.small("transaction", row)?.unwrap_or(0),
             transaction_key: rows.text("transaction_key", row)?.map(str::to_owned),
@@ -217,6 +230,7 @@ fn lines(
             credit: format_units(rows.units("credit", row)?),
             accounting_date: rows.text("accounting_date", row)?.map(str::to_owned),
             entity: rows.text("entity", row)?.map(str::to_owned),
+            dimensions,
             change: rows.text("change", row)?.map(str::to_owned),
         });
     }

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::policy::Policy;
 use crate::score::Evidence;
 use crate::totals::{Books, Money, Overflow, Part, Place, Totals};
 use crate::verdict::LostMoney;
 
 /// Returns what is known of the money of exchanges that were dropped; `None` where none was, or nothing was counted.
-pub(crate) fn lost(totals: &Totals, evidence: &Evidence) -> Option<LostMoney> {
+pub(crate) fn lost(totals: &Totals, policy: &Policy, evidence: &Evidence) -> Option<LostMoney> {
     let counted = &evidence.counted;
     let dropped: u64 = evidence.dropped.values().sum();
     // What the sampling left out is in the census too, and nothing tells the two apart.
@@ -19,9 +20,12 @@ pub(crate) fn lost(totals: &Totals, evidence: &Evidence) -> Option<LostMoney> {
     // Money beyond the bound on cells is known per currency alone, and so is of no cell.
     let has_cells = counted.census.cells.keys().all(|cell| cell.line_of_business.is_some());
     let is_read = counted.census.unread <= totals.exchanges.money_unknown;
+    // A census tells line of business, account and currency, and of no day nor further dimension.
+    let mut gated = policy.dimensions.iter().filter(|(_, thresholds)| thresholds.gate);
+    let is_judged = gated.all(|(name, _)| name.is_standard()) && !policy.is_daily();
     Some(LostMoney {
         uncounted: counted.uncounted,
-        known: counted.uncounted == 0 && has_cells && is_read,
+        known: counted.uncounted == 0 && has_cells && is_read && is_judged,
         at_most: counted.beyond,
     })
 }
@@ -29,9 +33,10 @@ pub(crate) fn lost(totals: &Totals, evidence: &Evidence) -> Option<LostMoney> {
 /// Adds what the census has beyond the journal to the money that was not examined.
 pub(crate) fn with_lost<'t>(
     totals: &'t Totals,
+    policy: &Policy,
     evidence: &Evidence,
 ) -> Result<Cow<'t, Totals>, Overflow> {
-    if lost(totals, evidence).is_none() {
+    if lost(totals, policy, evidence).is_none() {
         return Ok(Cow::Borrowed(totals));
     }
     let mut books: BTreeMap<[&str; 3], Books> = BTreeMap::new();

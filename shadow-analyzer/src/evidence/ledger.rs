@@ -61,6 +61,7 @@ fn row(
     let row = LedgerRow {
         line_of_business: place.line_of_business.clone(),
         gl_account: place.gl_account.clone(),
+        period: place.period.clone(),
         books: sum(&place.currency, books)?,
         threshold: cell.and_then(threshold),
         result: cell.map_or(LedgerResult::NotJudged, |cell| judged(cell, difference.as_ref())),

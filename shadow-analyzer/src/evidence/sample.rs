@@ -46,6 +46,7 @@ fn fields(line: &Line) -> Vec<(&str, &str)> {
     ];
     let mapped = [("accounting_date", &line.accounting_date), ("entity", &line.entity)].into_iter();
     fields.extend(mapped.filter_map(|(name, value)| Some((name, value.as_deref()?))));
+    fields.extend(line.dimensions.iter().map(|(name, value)| (&**name, &**value)));
     fields
 }
 
@@ -88,6 +89,8 @@ fn of_pair(primary: Option<&Line>, shadow: Option<&Line>) -> Vec<FieldDifference
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn line(number: i32, source: &str, kind: Option<&str>, gl_account: &str, debit: &str) -> Line {
@@ -105,6 +108,7 @@ mod tests {
             credit: "0.00".into(),
             accounting_date: None,
             entity: None,
+            dimensions: BTreeMap::new(),
             change: None,
         }
     }
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_moved_is_a_field_that_differs() {
+    fn a_date_or_a_dimension_that_moved_is_a_field_that_differs() {
         let moved = Some("period_changed");
         let of = |number, source, date: &str| Line {
             accounting_date: Some(date.into()),
@@ -177,5 +181,11 @@ mod tests {
         let found = differences(&[of(0, "primary", "2026-03-31"), of(1, "shadow", "2026-04-01")]);
         let expected = [(0, "accounting_date", Some("2026-03-31"), Some("2026-04-01"))];
         assert_eq!(texts(&found), expected);
+        let of = |number, source, country: &str| Line {
+            dimensions: [("country".to_owned(), country.to_owned())].into(),
+            ..line(number, source, Some("field_changed"), "fares", "5.00")
+        };
+        let found = differences(&[of(0, "primary", "NL"), of(1, "shadow", "DE")]);
+        assert_eq!(texts(&found), [(0, "country", Some("NL"), Some("DE"))]);
     }
 }

@@ -118,6 +118,7 @@ pub(super) fn line(
         credit: amounts[1].into(),
         accounting_date: None,
         entity: None,
+        dimensions: BTreeMap::new(),
         change: None,
     }
 }

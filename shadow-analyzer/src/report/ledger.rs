@@ -19,6 +19,7 @@ pub(super) struct Ledger {
 pub(super) struct Row {
     pub(super) line_of_business: Text,
     pub(super) gl_account: Text,
+    pub(super) period: Option<Text>,
     pub(super) books: Books,
     pub(super) threshold: Option<Figure>,
     /// `✓`, `✕` or `?`.
@@ -53,6 +54,7 @@ fn row(row: &LedgerRow) -> Row {
     Row {
         line_of_business: Text::name(&row.line_of_business),
         gl_account: Text::name(&row.gl_account),
+        period: row.period.as_deref().map(Text::name),
         books: books(&row.books),
         threshold: row.threshold.as_deref().map(Figure::amount),
         symbol: match row.result {

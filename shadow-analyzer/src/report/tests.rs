@@ -163,7 +163,7 @@ fn what_the_verdict_rests_on_is_on_the_page() {
         "pod-7 ended without a clean stop 2026-03-14 00:10:00 UTC 2026-03-14 00:10:41 UTC 41.00",
         "No recorder was there from 2026-03-14 00:10:00 UTC to 2026-03-14 00:10:41 UTC, 41.00 seconds",
         "4 accounts and currencies, 1 beyond the threshold",
-        "Eats 4000 Revenue USD 31 29 0.00 9,100.25 0.00 7,100.25 0.00 −2,000.00 +2,000.00 1,000.00 ✕ fail",
+        "Eats 4000 Revenue 2026-03 USD 31 29 0.00 9,100.25 0.00 7,100.25 0.00 −2,000.00 +2,000.00 1,000.00 ✕ fail",
         "All accounts USD 31 29",
         "1 of 9 scenarios of production compared, with 0.50 of 1 of the money that it booked",
         "Not reached: 8",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Money, Overflow, Part, Place};
+use crate::verdict::{DimensionName, NO_VALUE};
 
-/// A GL account of a line of business in one currency.
+/// A GL account of a line of business in one currency and accounting period.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LedgerPlace {
     /// The line of business.
@@ -13,6 +14,8 @@ pub struct LedgerPlace {
     pub gl_account: String,
     /// The currency.
     pub currency: String,
+    /// The accounting period; absent where the line has none.
+    pub period: Option<String>,
 }
 
 /// What both sides booked in exchanges that were compared, and beside it what was not examined.
@@ -41,6 +44,11 @@ impl LedgerPlace {
             line_of_business: place.line_of_business.clone(),
             gl_account: place.gl_account.clone(),
             currency: place.currency.clone(),
+            period: place
+                .further
+                .get(&DimensionName::AccountingPeriod)
+                .filter(|period| *period != NO_VALUE)
+                .cloned(),
         }
     }
 }

@@ -105,6 +105,9 @@ pub struct Line {
     /// The legal entity, where mapped.
     #[serde(default)]
     pub entity: Option<String>,
+    /// The values in the further dimensions that the mapping names, such as a country.
+    #[serde(default)]
+    pub dimensions: BTreeMap<String, String>,
     /// What else differs from the other side's line, with both values, such as `memo: 'a' → 'b'`.
     #[serde(default)]
     pub change: Option<String>,

@@ -20,16 +20,19 @@ pub struct LedgerValidation {
     pub sums: Vec<LedgerSum>,
 }
 
-/// A GL account of a line of business in one currency.
+/// A GL account of a line of business in one currency and accounting period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRow {
     /// The line of business.
     pub line_of_business: String,
     /// The GL account.
     pub gl_account: String,
+    /// The accounting period; absent where the mapping reads no accounting dates.
+    #[serde(default)]
+    pub period: Option<String>,
     /// What both sides booked.
     pub books: LedgerSum,
-    /// What the account may differ by, over all its currencies, in the reporting currency; absent where it has no threshold.
+    /// What the account may differ by, over all its currencies and periods, in the reporting currency; absent where it has no threshold.
     pub threshold: Option<String>,
     /// Whether the row holds.
     pub result: LedgerResult,

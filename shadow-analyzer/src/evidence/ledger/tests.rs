@@ -7,7 +7,7 @@ use shadow_recorder::config::Document;
 use super::*;
 use crate::cell;
 use crate::totals::{Money, Part, Place, Totals};
-use crate::verdict::DimensionName;
+use crate::verdict::{DimensionName, NO_VALUE};
 
 fn place(gl_account: &str, currency: &str) -> Place {
     Place {
@@ -93,6 +93,28 @@ fn what_is_not_gated_or_has_no_rate_is_not_judged() {
     let mut totals = Totals::default();
     book(&mut totals, &place("fares", "JPY"), 1_000, 0);
     assert_eq!(validated(&totals, true).rows[0].result, LedgerResult::NotJudged);
+}
+
+#[test]
+fn money_that_moved_to_another_period_shows_in_both() {
+    let of = |period: &str| Place {
+        further: [(DimensionName::AccountingPeriod, period.to_owned())].into(),
+        ..place("fares", "USD")
+    };
+    let mut totals = Totals::default();
+    book(&mut totals, &of("2026-03"), 1_000, 800);
+    book(&mut totals, &of("2026-04"), 0, 200);
+    book(&mut totals, &of(NO_VALUE), 5, 5);
+    let validation = validated(&totals, true);
+    let rows = validation.rows.iter();
+    let rows: Vec<_> = rows.map(|row| (row.period.as_deref(), row.result)).collect();
+    let expected = [
+        (Some("2026-03"), LedgerResult::Fail),
+        (Some("2026-04"), LedgerResult::Fail),
+        (None, LedgerResult::Pass),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(&*validation.sums[0].credit.difference, "0.00");
 }
 
 #[test]
