@@ -16,6 +16,7 @@ use crate::policy::Policy;
 use crate::totals::{ExchangeTotals, Money, Overflow, Part, Place, Redated, Totals};
 use crate::verdict::{Latency, OutcomeReason, Outcomes, Percentiles};
 
+mod signature;
 mod assumed;
 mod control;
 mod grain;
@@ -71,6 +72,7 @@ pub fn totals(journal: &Journal, policy: &Policy) -> Result<Totals, AggregateErr
     totals.structure = structure::of(journal)?;
     totals.scenarios = scenarios::of(journal)?;
     totals.kinds = kinds::of(journal)?;
+    totals.signatures = signature::of(journal, &totals.structure)?;
     Ok(totals)
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use shadow_recorder::clock;
 use shadow_recorder::store::StoreError;
-use shadow_replayer::config::state::State as Mode;
 use shadow_replayer::isolation::Isolation;
 use shadow_replayer::plan::Accounted;
 use shadow_replayer::run::{Run, RunId, State, Tally};
@@ -19,15 +18,18 @@ use crate::aggregate::{self, AggregateError};
 use crate::config::Config;
 use crate::evidence;
 use crate::fetch;
+use crate::history;
 use crate::load::Journal;
 use crate::policy::Policy;
+use crate::policy::Replayed;
 use crate::report;
 use crate::score::{self, Evidence, Judgement};
 use crate::totals::{Overflow, Totals};
 use crate::verdict::{
-    self, Assumed, Candidate, CellName, Control, Differing, FORMAT, IgnoredPath, Losses, Replay,
-    Structure, Supplied, VERSION, Verdict,
+    self, Assumed, Candidate, CellName, Control, Differing, FORMAT, Losses, Replay, Structure,
+    Supplied, VERSION, Verdict,
 };
+use crate::verdict::{History, Signatures};
 
 /// What is to be certified.
 #[derive(Clone, Debug)]
@@ -155,7 +157,9 @@ pub async fn certify(
         evidence,
         totals,
     };
-    let verdict = assemble(facts, judgement);
+    let mut verdict = assemble(facts, judgement);
+    // Off the stack of whoever certifies.
+    Box::pin(history::complete(&runs, &id, &mut verdict)).await?;
     keep(config, &runs, &id, verdict).await
 }
 
@@ -231,8 +235,10 @@ struct Facts<'a> {
 
 fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
     let Facts { run, revision, mapping_sha256, policy, config, evidence, totals } = facts;
+    let policy_document = policy.document(Replayed::of(config, mapping_sha256));
     let supplied = supplied(run, &evidence);
-    let replay = supplied.is_none().then(|| replay(run, config, &evidence, totals.assumed.clone()));
+    let state = &policy_document.state;
+    let replay = supplied.is_none().then(|| replay(run, state, &evidence, totals.assumed.clone()));
     let control = evidence.control.then(|| control(run, &totals, judgement.control_cells));
     let exchanges = totals.exchanges;
     let differing = exchanges.outcomes.different + exchanges.outcomes.errored;
@@ -278,13 +284,15 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         exchanges: exchanges.outcomes,
         upstream: exchanges.upstream,
         latency: exchanges.latency,
-        policy: policy.document(mapping_sha256),
+        signatures: Signatures { shown: totals.signatures, left_out: totals.structure.left_out },
         control,
         outside_chart: judgement.outside_chart,
         replay,
         supplied,
-        structure: Structure { ignored: ignored(config), ..totals.structure },
         kinds: totals.kinds,
+        structure: Structure { ignored: policy_document.ignored.clone(), ..totals.structure },
+        policy: policy_document,
+        history: History::default(),
     }
 }
 
@@ -307,34 +315,16 @@ fn supplied(run: &Run, evidence: &Evidence) -> Option<Supplied> {
 }
 
 /// Returns how the candidate was replayed.
-fn replay(
-    run: &Run,
-    config: &shadow_replayer::config::Config,
-    evidence: &Evidence,
-    assumed: Assumed,
-) -> Replay {
+fn replay(run: &Run, state: &str, evidence: &Evidence, assumed: Assumed) -> Replay {
     let found = evidence.tally.as_ref().map(|tally| tally.isolation.clone()).unwrap_or_default();
     let isolation = Isolation::of_run(&found);
     Replay {
         upstreams: if run.settings.own_upstreams { "own" } else { "recorded" }.into(),
         isolation_proven: matches!(isolation, Isolation::Proven(_)),
         isolation: isolation.to_string(),
-        state: match config.replay.state {
-            Mode::Stateless { .. } => "stateless".into(),
-            Mode::Snapshot(_) => "snapshot".into(),
-        },
+        state: state.into(),
         assumed,
     }
-}
-
-/// Returns what the structural comparison leaves out.
-fn ignored(config: &shadow_replayer::config::Config) -> Vec<IgnoredPath> {
-    let of = |ignored: &shadow_replayer::structure::Ignored| IgnoredPath {
-        route: ignored.selection.route.as_ref().map(ToString::to_string),
-        path: ignored.selection.path.clone(),
-        reason: ignored.reason.clone(),
-    };
-    config.structure.ignored.iter().map(of).collect()
 }
 
 async fn keep(

@@ -16,6 +16,7 @@
 
 pub mod cli;
 pub mod certify;
+mod history;
 pub mod config;
 pub mod policy;
 pub mod money;

@@ -17,6 +17,9 @@ use crate::money::{self, Rates, whole};
 use crate::rates_file::RatesFile;
 use crate::verdict::{self, CellName, CellPolicy, DimensionName, DimensionPolicy, ThresholdPolicy};
 
+mod replay;
+pub use replay::Replayed;
+
 /// A gross threshold that is not configured is the net one times this.
 pub const GROSS_DEFAULT_TIMES: i128 = 5;
 
@@ -328,10 +331,10 @@ impl Policy {
     }
 
     /// Returns the policy as a verdict shows it, with its digest.
-    pub fn document(&self, mapping_sha256: &str) -> verdict::Policy {
+    pub fn document(&self, replayed: Replayed) -> verdict::Policy {
         let mut document = verdict::Policy {
             sha256: String::new(),
-            mapping_sha256: mapping_sha256.into(),
+            mapping_sha256: replayed.mapping_sha256,
             min_exchanges: self.min_exchanges,
             min_range_seconds: self.min_range.as_secs(),
             candidate_errors_max: self.candidate_errors_max,
@@ -350,6 +353,9 @@ impl Policy {
                 .iter()
                 .map(|(name, thresholds)| thresholds.document(*name))
                 .collect(),
+            state: replayed.state,
+            ignored: replayed.ignored,
+            assumptions: replayed.assumptions,
         };
         document.sha256 = self.digest(&document);
         document

@@ -7,6 +7,7 @@
 //! - nothing is said by colour alone;
 //! - its size is bounded whatever the run was, and it says what was left out and where that is.
 
+mod history;
 mod text;
 mod bar;
 mod head;
@@ -37,6 +38,7 @@ struct Page {
     format: text::Text,
     version: u32,
     reporting_currency: text::Text,
+    before: history::Before,
     head: head::Head,
     uncovered: Vec<uncovered::Item>,
     tables: Vec<cells::CellTable>,
@@ -67,6 +69,7 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         format: text::Text::name(&verdict.format),
         version: verdict.version,
         reporting_currency: text::Text::name(&verdict.reporting_currency),
+        before: history::Before::of(verdict),
         head: head::Head::of(verdict),
         uncovered: uncovered::items(verdict),
         has_converted: tables.iter().any(cells::CellTable::has_converted),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+mod history;
+
 use crate::certify::Certified;
 use crate::money::people;
 use crate::number;
@@ -49,6 +51,7 @@ pub fn render(certified: &Certified, color: bool) -> String {
         let _ = writeln!(text, "  and {} further reasons", verdict.reasons.len() - REASONS_MAX - 1);
     }
     text.push_str(&cells(verdict));
+    text.push_str(&history::lines(verdict));
     let _ = write!(text, "\n  not examined: {}\n", not_examined(verdict));
     text.push_str(&kinds(verdict));
     text.push_str(&time(verdict));

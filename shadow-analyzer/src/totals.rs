@@ -11,6 +11,7 @@ mod scenario;
 pub use ledger::{Books, Ledger, LedgerPlace};
 pub use scenario::{ScenarioName, ScenarioTotals, Scenarios};
 
+use crate::verdict::Signature;
 use crate::verdict::{
     Assumed, CellName, DifferingExchange, Kinds, Latency, NO_VALUE, OutcomeReason, Outcomes,
     Structure, UpstreamCalls,
@@ -204,6 +205,8 @@ pub struct Totals {
     pub scenarios: Scenarios,
     /// How often each kind of difference is there.
     pub kinds: Kinds,
+    /// The classes of difference, those that most exchanges show first.
+    pub signatures: Vec<Signature>,
 }
 
 /// What happened to the control's exchanges.

@@ -24,8 +24,10 @@ mod dimension;
 mod exchange;
 mod ledger;
 mod kinds;
+mod history;
 mod policy;
 mod replay;
+mod signature;
 mod structure;
 mod time;
 mod supplied;
@@ -39,10 +41,14 @@ pub use exchange::{
     Differing, DifferingExchange, FieldDifference, Latency, Line, Losses, LostMoney, OutcomeReason,
     Percentiles, UpstreamCalls,
 };
+pub use history::{EARLIER_VERDICTS_MAX, Earlier, History, POLICY_CHANGES_MAX, PolicyChange};
 pub use kinds::{KINDS_MAX, KindCount, Kinds, Unbalanced};
 pub use ledger::{Compared, LEDGER_ROWS_MAX, LedgerResult, LedgerRow, LedgerSum, LedgerValidation};
-pub use policy::{CellPolicy, DimensionPolicy, Policy, RatesFile, ThresholdPolicy};
+pub use policy::{
+    AssumptionPolicy, CellPolicy, DimensionPolicy, Policy, RatesFile, ThresholdPolicy,
+};
 pub use replay::{Assumed, AssumedMoney, Replay};
+pub use signature::{FirstSeen, SIGNATURES_MAX, Signature, SignatureMoney, Signatures};
 pub use structure::{
     IgnoredPath, STRUCTURAL_DIFFERENCES_MAX, STRUCTURAL_EXAMPLES_MAX, StructuralDifference,
     StructuralExample, Structure,
@@ -140,6 +146,12 @@ pub struct Verdict {
     pub upstream: UpstreamCalls,
     /// How long production and the candidate took.
     pub latency: Latency,
+    /// The classes of difference, and when each was first seen. They are shown and never judged.
+    #[serde(default)]
+    pub signatures: Signatures,
+    /// The verdicts before this one. They are shown and never judged.
+    #[serde(default)]
+    pub history: History,
     /// What the verdict depends on beside data.
     pub policy: Policy,
     /// The production build replayed itself; absent where the run had no control.

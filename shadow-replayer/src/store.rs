@@ -15,10 +15,12 @@ use sqlx::{AnyPool, Row, SqlSafeStr};
 mod patience;
 mod row;
 mod shards;
+mod verdicts;
 
 use crate::run::{Event, Run, RunId, State};
 pub use crate::shard::{Shard, WonFile};
 use row::{document, narrow, read_listed, read_run, run_state, time};
+pub use verdicts::{Given, NewVerdict};
 
 /// What failed.
 #[derive(Debug, thiserror::Error)]
@@ -102,21 +104,6 @@ pub struct Revision {
     pub created_at: Timestamp,
     /// The SHA-256 of the ledger mapping it was compared under.
     pub mapping_sha256: String,
-}
-
-/// A verdict to be kept.
-#[derive(Clone, Copy, Debug)]
-pub struct NewVerdict<'a> {
-    /// The journal revision it judges.
-    pub revision: u32,
-    /// When it was reached.
-    pub decided_at: Timestamp,
-    /// `certified`, `refused` or `inconclusive`.
-    pub verdict: &'a str,
-    /// The policy's SHA-256.
-    pub policy_sha256: &'a str,
-    /// verdict.json, whole.
-    pub document: &'a str,
 }
 
 fn migrator() -> Migrator {
@@ -363,25 +350,6 @@ impl RunStore {
             created_at: time(row.try_get("created_at_us").map_err(failed)?)?,
             mapping_sha256: row.try_get("mapping_sha256").map_err(failed)?,
         }))
-    }
-
-    /// Keeps a verdict beside those before it; returns its number within the run.
-    pub async fn append_verdict(&self, id: &RunId, verdict: &NewVerdict<'_>) -> Result<u32> {
-        let failed = |error| RunStoreError::Statement("keep the verdict", error);
-        let row = sqlx::query(
-            "insert into verdict (run_id, sequence, revision, decided_at_us, verdict, policy_sha256, document)
-             select $1, coalesce(max(sequence), 0) + 1, $2, $3, $4, $5, $6 from verdict where run_id = $1 returning sequence",
-        )
-        .bind(id.as_str())
-        .bind(i64::from(verdict.revision))
-        .bind(verdict.decided_at.as_microsecond())
-        .bind(verdict.verdict)
-        .bind(verdict.policy_sha256)
-        .bind(verdict.document)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(failed)?;
-        narrow(row.try_get(0).map_err(failed)?)
     }
 
     /// Closes the pool, so that SQLite's side files are merged.

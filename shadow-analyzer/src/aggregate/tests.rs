@@ -17,6 +17,8 @@ mod grain;
 
 const PI_ONE: i64 = 1 << 53;
 
+mod signature;
+
 fn run_id() -> RunId {
     RunId::new(uuid::Uuid::nil())
 }

@@ -4,7 +4,9 @@ use shadow_recorder::config::ConfigError;
 
 use super::*;
 use crate::money::whole;
+use crate::policy::Replayed;
 use crate::verdict::DimensionName::{GlAccount, LineOfBusiness, LineOfBusinessGlAccount};
+use crate::verdict::{AssumptionPolicy, IgnoredPath};
 
 fn read(text: &str) -> Result<Policy, Vec<String>> {
     let document = Document::parse(Path::new("shadow.toml"), text, |_| None).unwrap();
@@ -159,7 +161,9 @@ fn an_absent_section_says_what_it_needs() {
 fn the_digest_changes_with_everything_that_a_verdict_depends_on() {
     let text = "[certify]\nreporting_currency = \"USD\"\n[certify.rates]\nEUR = \"1.25\"\n\
                 [certify.thresholds.line_of_business]\nnet = 5\n";
-    let digest = |text: &str, mapping: &str| read(text).unwrap().document(mapping).sha256;
+    let replayed =
+        |mapping: &str| Replayed { mapping_sha256: mapping.into(), ..Replayed::default() };
+    let digest = |text: &str, mapping: &str| read(text).unwrap().document(replayed(mapping)).sha256;
     let first = digest(text, "mapping");
     assert_eq!(first.len(), 64);
     assert_eq!(first, digest(&text.replace("net = 5", "net = \"5.00\" # the same"), "mapping"));
@@ -175,6 +179,14 @@ fn the_digest_changes_with_everything_that_a_verdict_depends_on() {
         assert_ne!(first, digest(&text.replace(from, to), "mapping"), "{to}");
     }
     assert_ne!(first, digest(text, "another mapping"));
+    let ignored = IgnoredPath { route: None, path: "$..at".into(), reason: "the time".into() };
+    for other in [
+        Replayed { state: "snapshot".into(), ..replayed("mapping") },
+        Replayed { ignored: vec![ignored], ..replayed("mapping") },
+        Replayed { assumptions: vec![AssumptionPolicy::default()], ..replayed("mapping") },
+    ] {
+        assert_ne!(first, read(text).unwrap().document(other.clone()).sha256, "{other:?}");
+    }
 }
 
 /// Reads a configuration beside which such a file lies.
@@ -212,7 +224,7 @@ fn a_run_takes_the_rates_of_the_last_day_of_its_range() {
     assert_eq!(texts(&friday), ["EUR 1.08", "JPY 0.0066"], "GBP is older than seven days");
     assert_eq!(texts(&of("2026-03-14T00:00:00.000001Z")), ["EUR 1.09", "JPY 0.0066"]);
     assert_eq!(texts(&of("2026-03-08T12:00:00Z")), ["GBP 1.3", "JPY 0.0066"]);
-    let shown = friday.document("mapping").rates_file.unwrap();
+    let shown = friday.document(Replayed::default()).rates_file.unwrap();
     assert_eq!(shown.sha256, shadow_recorder::digest::sha256(file));
     assert_eq!(shown.day, Some(jiff::civil::date(2026, 3, 13)));
     assert_eq!(shown.dates, [("EUR".to_owned(), jiff::civil::date(2026, 3, 13))].into());
@@ -245,7 +257,7 @@ fn a_chart_is_read_from_its_file() {
     let policy = read_with("chart.csv", "gl_account\n4000\n", text).unwrap();
     let chart = policy.chart.as_ref().unwrap();
     assert!(chart.knows("rides", "4000") && !chart.knows("rides", "4001"));
-    assert_eq!(policy.document("m").chart_sha256, Some(chart.sha256.clone()));
+    assert_eq!(policy.document(Replayed::default()).chart_sha256, Some(chart.sha256.clone()));
     let mistakes = read_with("chart.csv", "account\n4000\n", text).unwrap_err().join("\n");
     assert!(mistakes.contains("chart.csv: its first line has none of the columns"), "{mistakes}");
 }
@@ -281,7 +293,7 @@ fn a_dimension_that_the_mapping_names_may_have_thresholds() {
     };
     assert!(policy.gates_cell(&cell("SE01")) && !policy.gates_cell(&cell("NL01")));
     assert_eq!((policy.period, policy.assurance), (Period::Date, Some(Assurance::None)));
-    let document = policy.document("mapping");
+    let document = policy.document(Replayed::default());
     assert_eq!(
         (&*document.accounting_period, document.assurance.as_deref()),
         ("date", Some("none"))

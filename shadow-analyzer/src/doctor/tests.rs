@@ -140,7 +140,7 @@ async fn looked(text: &str) -> Report {
     let document = Document::parse(&file, text, |_| None).unwrap();
     let admin = document.section("recorder").address("admin");
     let replay = shadow_replayer::config::Config::take(&document).unwrap();
-    let policy = crate::config::take(&document);
+    let policy = crate::config::take(&document, Some(&replay));
     document.finish().unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let (candidate, latest) = (None, std::time::Duration::from_mins(15));
     look::report(&replay, policy, &look::Asked { file: &file, admin, candidate, latest }).await
@@ -163,7 +163,7 @@ async fn each_step_looks_at_the_world() {
         report.steps.iter().map(|step| (step.step, step.state)).collect()
     };
     let fine = [("configuration", State::Fine), ("store", State::Fine), ("run store", State::Fine)];
-    let report = looked(&config).await;
+    let report = Box::pin(looked(&config)).await;
     recorder.await.unwrap();
     let expected = [
         ("recorder", State::Fine),
@@ -180,7 +180,7 @@ async fn each_step_looks_at_the_world() {
     // Nobody answers any more, nobody listens where the stub would, and a threshold is missing.
     drop(taken);
     let config = config.replace("[certify.thresholds.gl_account]\nnet = 1000\n", "");
-    let report = looked(&config).await;
+    let report = Box::pin(looked(&config)).await;
     let of = |name: &str| report.steps.iter().find(|step| step.step == name).unwrap();
     assert_eq!((of("recorder").state, of("stub").state), (State::Act, State::Fine));
     assert!(of("stub").found.contains(&format!("fx at {at_fx}")));

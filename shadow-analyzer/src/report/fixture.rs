@@ -9,6 +9,7 @@ use crate::verdict::{
     Percentiles, Policy, Reason, Rule, Sides, Structure, ThresholdPolicy, TimeCoverage,
     UpstreamCalls, VERSION, Verdict,
 };
+use crate::verdict::{History, Signatures};
 
 mod evidence;
 
@@ -215,6 +216,9 @@ fn policy() -> Policy {
         rates_file: None,
         chart_sha256: None,
         thresholds: thresholds.into(),
+        state: "stateless".into(),
+        ignored: Vec::new(),
+        assumptions: Vec::new(),
     }
 }
 
@@ -318,6 +322,8 @@ fn empty(verdict: Decision) -> Verdict {
         losses: Losses::default(),
         upstream: UpstreamCalls::default(),
         latency: Latency::default(),
+        signatures: Signatures::default(),
+        history: History::default(),
         policy: policy(),
         control: None,
         outside_chart: None,
@@ -372,7 +378,7 @@ pub(crate) fn refused() -> Verdict {
 }
 
 /// A build that differs within its thresholds.
-pub(super) fn certified() -> Verdict {
+pub(crate) fn certified() -> Verdict {
     let mut verdict = Verdict {
         confidence: 100,
         decided: true,

@@ -5,6 +5,7 @@ use crate::verdict::{
     OutsidePlace, Policy, Reason, Replay, Rule, Structure, TimeCoverage, Unbalanced, UpstreamCalls,
     VERSION,
 };
+use crate::verdict::{Earlier, FirstSeen, History, PolicyChange, Signature, Signatures};
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
     Judged {
@@ -58,6 +59,25 @@ fn dimensions() -> Vec<Dimension> {
     ]
 }
 
+fn policy() -> Policy {
+    Policy {
+        sha256: "0".into(),
+        mapping_sha256: "0".into(),
+        min_exchanges: 1,
+        min_range_seconds: 0,
+        candidate_errors_max: 0,
+        money_unknown_max: 0,
+        accounting_period: "month".into(),
+        assurance: None,
+        rates_file: None,
+        chart_sha256: None,
+        thresholds: Vec::new(),
+        state: "stateless".into(),
+        ignored: Vec::new(),
+        assumptions: Vec::new(),
+    }
+}
+
 fn certified() -> Certified {
     let outcomes =
         Outcomes { recorded: 10, matched: 7, different: 2, unverified: 1, ..Outcomes::default() };
@@ -108,19 +128,9 @@ fn certified() -> Certified {
         losses: Losses::default(),
         upstream: UpstreamCalls::default(),
         latency: Latency::default(),
-        policy: Policy {
-            sha256: "0".into(),
-            mapping_sha256: "0".into(),
-            min_exchanges: 1,
-            min_range_seconds: 0,
-            candidate_errors_max: 0,
-            money_unknown_max: 0,
-            accounting_period: "month".into(),
-            assurance: None,
-            rates_file: None,
-            chart_sha256: None,
-            thresholds: Vec::new(),
-        },
+        signatures: Signatures::default(),
+        history: History::default(),
+        policy: policy(),
         control: None,
         outside_chart: None,
         replay: Some(replay()),
@@ -179,6 +189,53 @@ fn kinds_of_difference_and_what_does_not_balance_are_told_where_there_are_any() 
     ] {
         assert!(text.contains(expect), "{text}");
     }
+}
+
+#[test]
+fn what_is_new_and_what_was_before_is_told_after_the_table() {
+    let mut verdict = certified();
+    let at = "2026-11-19T08:01:00Z".parse().unwrap();
+    let earlier = |run: &str, build: &str, verdict| Earlier {
+        run_id: run.into(),
+        revision: 1,
+        build: build.into(),
+        decided_at: at,
+        verdict,
+        policy_sha256: "p".into(),
+    };
+    let class = |kind: &str, new| Signature {
+        kind: kind.into(),
+        line_of_business: Some("eats".into()),
+        gl_account: Some("4000".into()),
+        direction: "less credit".into(),
+        exchanges: 2,
+        new: Some(new),
+        first: Some(FirstSeen { run_id: "0100".into(), build: "2.0.0".into(), decided_at: at }),
+        ..Signature::default()
+    };
+    verdict.verdict.signatures = Signatures {
+        shown: vec![class("reclassified", true), class("missing", false)],
+        left_out: 1,
+    };
+    verdict.verdict.history = History {
+        last_certified: Some(earlier("0101", "2.1.0", Decision::Certified)),
+        policy_changes: vec![PolicyChange {
+            line: "gl_account default net".into(),
+            before: Some("1000.00".into()),
+            after: Some("5000.00".into()),
+        }],
+        same_build: vec![earlier("0150", "2.3.0", Decision::Refused)],
+        ..History::default()
+    };
+    let expected = "  3 classes of difference, 1 new since run 0101 of build 2.1.0
+    NEW    reclassified eats / 4000: less credit, 2 exchanges
+    known  missing eats / 4000: less credit, 2 exchanges, since run 0100 of build 2.0.0
+  the policy changed in 1 line since run 0101 of build 2.1.0
+    gl_account default net: 1000.00 -> 5000.00
+  this build was judged 1 time before: refused by run 0150
+";
+    let text = render(&verdict, false);
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

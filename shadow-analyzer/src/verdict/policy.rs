@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::DimensionName;
+use super::{DimensionName, IgnoredPath};
 
 /// What a verdict depends on beside data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,34 @@ pub struct Policy {
     pub chart_sha256: Option<String>,
     /// The thresholds per dimension, in the order of `dimensions`.
     pub thresholds: Vec<DimensionPolicy>,
+    /// What the candidate remembers from one exchange to the next, as configured: `stateless` or `snapshot`.
+    #[serde(default)]
+    pub state: String,
+    /// What the comparison outside the ledger mapping leaves out.
+    #[serde(default)]
+    pub ignored: Vec<IgnoredPath>,
+    /// Upstream calls that production did not make and that are answered all the same.
+    #[serde(default)]
+    pub assumptions: Vec<AssumptionPolicy>,
+}
+
+/// A `[[replay.assume]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssumptionPolicy {
+    /// The upstream that is called.
+    pub upstream: String,
+    /// The method and path.
+    pub route: String,
+    /// What values of the call's body must be.
+    pub when: Vec<String>,
+    /// SHA-256 of the answer.
+    pub answer_sha256: String,
+    /// Why the call is legitimate.
+    pub reason: String,
+    /// Who says so.
+    pub owner: String,
+    /// The last day on which that holds.
+    pub expires: String,
 }
 
 /// A file of rates by date, as a run used it.

@@ -251,6 +251,49 @@ async fn verdicts_are_kept_side_by_side() {
     .await;
 }
 
+#[tokio::test]
+async fn the_newest_verdicts_of_a_service_and_of_a_build_are_found() {
+    on_both(async |store| {
+        let service = format!("ledger-{}", run().id);
+        let of =
+            |build: &str| Run { service: service.clone(), candidate_build: build.into(), ..run() };
+        let (first, second) = (of("1"), of("2"));
+        let elsewhere = Run { service: format!("{service}-other"), ..of("1") };
+        let given = [
+            (&first, 10, "certified", "a"),
+            (&second, 20, "refused", "b"),
+            (&first, 30, "certified", "c"),
+            (&elsewhere, 40, "certified", "d"),
+        ];
+        for run in [&first, &second, &elsewhere] {
+            store.insert(run, "abc", &[]).await.unwrap();
+        }
+        for (run, us, word, document) in given {
+            let verdict = NewVerdict {
+                revision: 1,
+                decided_at: at(us),
+                verdict: word,
+                policy_sha256: "p",
+                document,
+            };
+            store.append_verdict(&run.id, &verdict).await.unwrap();
+        }
+        let (newest, count) = store.verdicts_on(&service, "1", 1).await.unwrap();
+        assert_eq!((newest.len(), count), (1, 2));
+        let newest = &newest[0];
+        assert_eq!((&newest.run_id, newest.decided_at, &*newest.build), (&first.id, at(30), "1"));
+        let texts = async |other_than: &Run, certified, limit| {
+            let read = store.documents(&service, &other_than.id, certified, limit).await.unwrap();
+            read.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&elsewhere, false, 9).await, ["c", "b", "a"]);
+        assert_eq!(texts(&elsewhere, false, 1).await, ["c"]);
+        assert_eq!(texts(&second, true, 1).await, ["c"]);
+        assert_eq!(texts(&first, true, 1).await, [""; 0], "a run is no earlier one of its own");
+    })
+    .await;
+}
+
 #[test]
 fn credentials_stay_out_of_messages() {
     assert_eq!(without_credentials("postgres://me:secret@db/shadow"), "postgres://…@db/shadow");
