@@ -19,6 +19,7 @@ use crate::verdict::{Latency, OutcomeReason, Outcomes, Percentiles};
 mod signature;
 mod assumed;
 mod control;
+mod expected;
 mod grain;
 mod kinds;
 mod largest;
@@ -28,6 +29,7 @@ mod scenarios;
 mod strata;
 mod structure;
 
+use expected::{Declared, rest};
 use grain::Grain;
 use largest::Largest;
 use rows::Rows;
@@ -54,9 +56,10 @@ pub fn totals(journal: &Journal, policy: &Policy) -> Result<Totals, AggregateErr
     }
     let grain = Grain::of(journal, policy)?;
     add_lines(journal, &grain, &mut totals)?;
+    let declared = expected::take(journal, &grain, policy)?;
     let mut largest = Largest::new(&policy.rates);
     for shard in 0..journal.shards() {
-        add_differences(journal, shard, &grain, &mut totals, &mut largest)?;
+        add_differences(journal, shard, &grain, &declared, &mut totals, &mut largest)?;
         largest.add_without_lines(journal, shard)?;
     }
     totals.exchanges = exchanges(journal)?;
@@ -73,6 +76,7 @@ pub fn totals(journal: &Journal, policy: &Policy) -> Result<Totals, AggregateErr
     totals.scenarios = scenarios::of(journal)?;
     totals.kinds = kinds::of(journal)?;
     totals.signatures = signature::of(journal, &totals.structure)?;
+    totals.expected = declared.appeared;
     Ok(totals)
 }
 
@@ -142,6 +146,7 @@ fn add_differences(
     journal: &Journal,
     shard: usize,
     grain: &Grain,
+    declared: &Declared,
     totals: &mut Totals,
     largest: &mut Largest<'_>,
 ) -> Result<(), AggregateError> {
@@ -171,7 +176,9 @@ fn add_differences(
         }
         let differences: Vec<_> = differences.into_iter().collect();
         totals.add_exchange(&differences, pi)?;
-        largest.add(id, &differences)?;
+        let taken = declared.of(&id);
+        totals.take_expected(&differences, taken, pi)?;
+        largest.add(id, &rest(differences, taken)?)?;
     }
     Ok(())
 }

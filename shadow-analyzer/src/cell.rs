@@ -9,7 +9,8 @@ use shadow_recorder::amount::format_units;
 
 use crate::money;
 use crate::policy::{Allowed, Policy};
-use crate::totals::{ByCurrency, CellTotals, CurrencyTotals, Overflow};
+use crate::totals::{ByCurrency, CellTotals, CurrencyTotals, Declared, Overflow};
+use crate::verdict::ExpectedMoney;
 use crate::verdict::{Cell, CellName, CurrencyMoney, Judged, Measure, Observed, Sides};
 
 mod measured;
@@ -258,7 +259,22 @@ fn currency_money(currency: &str, money: &CurrencyTotals) -> Result<CurrencyMone
         debit: sides(primary.debit, shadow.debit, debit, gross.debit),
         credit: sides(primary.credit, shadow.credit, credit, gross.credit),
         balance: sides(primary.balance()?, shadow.balance()?, balance, gross.balance),
+        expected: expected(money)?,
         not_examined_debit: format_units(money.not_examined.debit),
         not_examined_credit: format_units(money.not_examined.credit),
     })
+}
+
+/// Returns what of a difference was declared; none where nothing was.
+fn expected(money: &CurrencyTotals) -> Result<Option<ExpectedMoney>, Overflow> {
+    let Declared { net, gross } = money.declared;
+    if money.declared == Declared::default() {
+        return Ok(None);
+    }
+    Ok(Some(ExpectedMoney {
+        debit: format_units(net.debit),
+        credit: format_units(net.credit),
+        balance: format_units(net.balance()?),
+        gross: [gross.debit, gross.credit, gross.balance].map(format_units),
+    }))
 }

@@ -145,6 +145,7 @@ pub async fn certify(
     let numbers: Vec<u32> = judged.iter().map(|shard| shard.number).collect();
     let journal = Journal::of_run(local.root(), &id, number, &numbers);
     let policy = config.policy.clone().of_range(run.to);
+    let policy = Policy { expected: policy.expected.clone().at(clock::now()), ..policy };
     let totals = sum(journal, policy.clone()).await?;
     drop(local);
     let judgement = score::judge(&totals, &policy, &evidence)?;
@@ -293,6 +294,7 @@ fn assemble(facts: Facts<'_>, judgement: Judgement) -> Verdict {
         structure: Structure { ignored: policy_document.ignored.clone(), ..totals.structure },
         policy: policy_document,
         history: History::default(),
+        expected: policy.expected.shown(&totals.expected),
     }
 }
 

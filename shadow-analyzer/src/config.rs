@@ -12,6 +12,7 @@
 //! rates_file = "rates.csv"           # default: none; the rates of the range's last day (see `rates_file`)
 //! rates_age_max = "7d"               # an older rate of the file is none
 //! chart = "chart.csv"                # default: none; the lines of business and GL accounts that there are (see `chart`)
+//! expected_changes = "expected.toml" # default: none; differences that are declared (see `expected::config`)
 //! [certify.rates]                    # the value of one unit in the reporting currency
 //! EUR = "1.0842"
 //! [certify.thresholds.line_of_business]               # likewise gl_account, line_of_business_gl_account and mapped dimensions
@@ -37,6 +38,7 @@ use shadow_recorder::ledger::{Extract, Mapping, Source};
 use shadow_replayer::config::Config as Replay;
 
 use crate::chart::Chart;
+use crate::expected;
 use crate::money::{Rate, Rates, is_currency};
 use crate::policy::{Assurance, Period, Policy};
 use crate::rates_file::RatesFile;
@@ -96,6 +98,7 @@ fn take_with(document: &Document<'_>, mapped: Option<&BTreeSet<DimensionName>>) 
     let rates = rates(&mut table, reporting_currency.as_deref());
     let rates_file = rates_file(&mut table, reporting_currency.as_deref(), &rates);
     let chart = file(&mut table, "chart", Chart::parse).map(|(_, chart)| chart);
+    let expected = expected::config::take(&mut table);
     let dimensions = threshold::take(&mut table, mapped);
     let policy = Policy {
         rates: Rates {
@@ -113,6 +116,7 @@ fn take_with(document: &Document<'_>, mapped: Option<&BTreeSet<DimensionName>>) 
         assurance: table.parsed("assurance", Assurance::parse),
         rates_file,
         chart,
+        expected,
         dimensions,
     };
     table.finish(&[
@@ -124,6 +128,7 @@ fn take_with(document: &Document<'_>, mapped: Option<&BTreeSet<DimensionName>>) 
         "accounting_period",
         "assurance",
         "chart",
+        "expected_changes",
         "rates_file",
         "rates_age_max",
         "rates",

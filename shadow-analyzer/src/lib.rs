@@ -19,6 +19,7 @@ pub mod certify;
 mod history;
 pub mod config;
 pub mod policy;
+pub mod expected;
 pub mod money;
 mod columns;
 pub mod rates_file;

@@ -13,6 +13,7 @@ use shadow_recorder::amount::Amount;
 use shadow_recorder::digest::sha256;
 
 use crate::chart::Chart;
+use crate::expected::{Change, Expected};
 use crate::money::{self, Rates, whole};
 use crate::rates_file::RatesFile;
 use crate::verdict::{self, CellName, CellPolicy, DimensionName, DimensionPolicy, ThresholdPolicy};
@@ -44,6 +45,8 @@ pub struct Policy {
     pub rates_file: Option<RatesFile>,
     /// The lines of business and accounts that there are.
     pub chart: Option<Chart>,
+    /// Differences that were declared before.
+    pub expected: Expected,
     /// The thresholds by dimension. One without an entry is shown and not judged.
     pub dimensions: BTreeMap<DimensionName, Thresholds>,
 }
@@ -353,6 +356,8 @@ impl Policy {
                 .iter()
                 .map(|(name, thresholds)| thresholds.document(*name))
                 .collect(),
+            expected_sha256: self.expected.sha256.clone(),
+            expected: self.expected.changes.iter().map(Change::document).collect(),
             state: replayed.state,
             ignored: replayed.ignored,
             assumptions: replayed.assumptions,

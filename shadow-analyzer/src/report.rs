@@ -7,6 +7,7 @@
 //! - nothing is said by colour alone;
 //! - its size is bounded whatever the run was, and it says what was left out and where that is.
 
+mod expected;
 mod history;
 mod text;
 mod bar;
@@ -39,6 +40,7 @@ struct Page {
     version: u32,
     reporting_currency: text::Text,
     before: history::Before,
+    expected: expected::Expected,
     head: head::Head,
     uncovered: Vec<uncovered::Item>,
     tables: Vec<cells::CellTable>,
@@ -70,6 +72,7 @@ pub fn render(verdict: &Verdict) -> Result<String, askama::Error> {
         version: verdict.version,
         reporting_currency: text::Text::name(&verdict.reporting_currency),
         before: history::Before::of(verdict),
+        expected: expected::Expected::of(verdict),
         head: head::Head::of(verdict),
         uncovered: uncovered::items(verdict),
         has_converted: tables.iter().any(cells::CellTable::has_converted),

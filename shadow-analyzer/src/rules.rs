@@ -17,6 +17,7 @@ use shadow_replayer::filter::NOT_DRAWN;
 mod beyond;
 mod chart;
 mod moved;
+mod expected;
 mod noise;
 mod sample;
 
@@ -47,7 +48,7 @@ impl Finding {
 }
 
 /// Every rule, in the order of precedence.
-const RULES: [fn(&Case<'_>) -> Vec<Finding>; 23] = [
+const RULES: [fn(&Case<'_>) -> Vec<Finding>; 24] = [
     net_beyond_threshold,
     gross_beyond_threshold,
     newly_unbalanced,
@@ -66,6 +67,7 @@ const RULES: [fn(&Case<'_>) -> Vec<Finding>; 23] = [
     not_examined,
     money_unknown,
     date_or_entity_changed,
+    expected::absent,
     sampled,
     projection_beyond_threshold,
     control_differs,

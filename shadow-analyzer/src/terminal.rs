@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+pub(crate) mod expected;
 mod history;
 
 use crate::certify::Certified;
@@ -51,6 +52,7 @@ pub fn render(certified: &Certified, color: bool) -> String {
         let _ = writeln!(text, "  and {} further reasons", verdict.reasons.len() - REASONS_MAX - 1);
     }
     text.push_str(&cells(verdict));
+    text.push_str(&expected::lines(verdict));
     text.push_str(&history::lines(verdict));
     let _ = write!(text, "\n  not examined: {}\n", not_examined(verdict));
     text.push_str(&kinds(verdict));

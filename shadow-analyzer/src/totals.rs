@@ -11,15 +11,18 @@ mod scenario;
 pub use ledger::{Books, Ledger, LedgerPlace};
 pub use scenario::{ScenarioName, ScenarioTotals, Scenarios};
 
+use crate::expected::Appeared;
 use crate::verdict::Signature;
 use crate::verdict::{
     Assumed, CellName, DifferingExchange, Kinds, Latency, NO_VALUE, OutcomeReason, Outcomes,
     Structure, UpstreamCalls,
 };
 
+mod expected;
 mod place;
 mod projection;
 
+pub use expected::Declared;
 pub use place::Place;
 pub use projection::{Beyond, Projection};
 
@@ -29,7 +32,7 @@ pub use projection::{Beyond, Projection};
 pub struct Overflow;
 
 /// Debit and credit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Money {
     /// Units debited.
     pub debit: i128,
@@ -91,6 +94,15 @@ impl Gross {
         Ok(Self { debit, credit, balance })
     }
 
+    fn minus(self, other: Self) -> Result<Self, Overflow> {
+        let subtract = |a: i128, b: i128| a.checked_sub(b).ok_or(Overflow);
+        Ok(Self {
+            debit: subtract(self.debit, other.debit)?,
+            credit: subtract(self.credit, other.credit)?,
+            balance: subtract(self.balance, other.balance)?,
+        })
+    }
+
     fn plus(self, other: Self) -> Result<Self, Overflow> {
         Ok(Self {
             debit: add(self.debit, other.debit)?,
@@ -116,6 +128,8 @@ pub struct CurrencyTotals {
     pub not_examined: Money,
     /// The control less production.
     pub control: Money,
+    /// What of the differences was declared, and is not judged.
+    pub declared: Declared,
     /// What sampled exchanges stand for beyond what the sums above hold of them.
     pub projection: Projection,
 }
@@ -205,6 +219,8 @@ pub struct Totals {
     pub scenarios: Scenarios,
     /// How often each kind of difference is there.
     pub kinds: Kinds,
+    /// What came of the expected changes that apply.
+    pub expected: Vec<Appeared>,
     /// The classes of difference, those that most exchanges show first.
     pub signatures: Vec<Signature>,
 }

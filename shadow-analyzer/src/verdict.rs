@@ -24,6 +24,7 @@ mod dimension;
 mod exchange;
 mod ledger;
 mod kinds;
+mod expected;
 mod history;
 mod policy;
 mod replay;
@@ -41,6 +42,7 @@ pub use exchange::{
     Differing, DifferingExchange, FieldDifference, Latency, Line, Losses, LostMoney, OutcomeReason,
     Percentiles, UpstreamCalls,
 };
+pub use expected::{ChangeState, ExpectedCell, ExpectedChange, ExpectedMoney, ExpectedPolicy};
 pub use history::{EARLIER_VERDICTS_MAX, Earlier, History, POLICY_CHANGES_MAX, PolicyChange};
 pub use kinds::{KINDS_MAX, KindCount, Kinds, Unbalanced};
 pub use ledger::{Compared, LEDGER_ROWS_MAX, LedgerResult, LedgerRow, LedgerSum, LedgerValidation};
@@ -149,6 +151,9 @@ pub struct Verdict {
     /// The classes of difference, and when each was first seen. They are shown and never judged.
     #[serde(default)]
     pub signatures: Signatures,
+    /// Differences that were declared before, with what came of each; in the order of their file.
+    #[serde(default)]
+    pub expected: Vec<ExpectedChange>,
     /// The verdicts before this one. They are shown and never judged.
     #[serde(default)]
     pub history: History,
@@ -274,6 +279,8 @@ pub enum Rule {
     MoneyUnknown,
     /// A line moved to another accounting date or legal entity, for which there are no thresholds.
     DateOrEntityChanged,
+    /// A declared change did not appear: it is not in the build.
+    ExpectedChangeAbsent,
     /// The range is a sample, and it is not said how sure a verdict on it must be.
     Sampled,
     /// What a sample observed of a gated cell's difference is within its threshold, and its projection to all traffic is not.

@@ -17,6 +17,7 @@ mod grain;
 
 const PI_ONE: i64 = 1 << 53;
 
+mod expected;
 mod signature;
 
 fn run_id() -> RunId {

@@ -30,9 +30,18 @@ pub(super) struct Measured {
 impl Measured {
     pub(super) fn of(books: &ByCurrency, rates: &Rates) -> Result<Self, Overflow> {
         let sides = |money: Money| Ok([money.debit, money.credit, 0]);
-        let net = |money: &CurrencyTotals| net_difference(money);
+        let net = |money: &CurrencyTotals| {
+            let [debit, credit, balance] = net_difference(money)?;
+            let taken = money.declared.net;
+            Ok([debit - taken.debit, credit - taken.credit, balance - taken.balance()?])
+        };
         let gross = |money: &CurrencyTotals| {
-            Ok([money.gross.debit, money.gross.credit, money.gross.balance])
+            let (gross, taken) = (money.gross, money.declared.gross);
+            Ok([
+                gross.debit - taken.debit,
+                gross.credit - taken.credit,
+                gross.balance - taken.balance,
+            ])
         };
         let plain = |measures: &dyn Fn(&CurrencyTotals) -> Result<[i128; 3], Overflow>| {
             converted(books, rates, |money| Ok(measures(money)?.map(whole)))

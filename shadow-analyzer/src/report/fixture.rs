@@ -29,6 +29,7 @@ pub(super) fn money(currency: &str, debit: Sides, credit: Sides, balance: Sides)
         debit,
         credit,
         balance,
+        expected: None,
         not_examined_debit: not_examined(),
         not_examined_credit: not_examined(),
     }
@@ -218,6 +219,8 @@ fn policy() -> Policy {
         thresholds: thresholds.into(),
         state: "stateless".into(),
         ignored: Vec::new(),
+        expected_sha256: None,
+        expected: Vec::new(),
         assumptions: Vec::new(),
     }
 }
@@ -324,6 +327,7 @@ fn empty(verdict: Decision) -> Verdict {
         latency: Latency::default(),
         signatures: Signatures::default(),
         history: History::default(),
+        expected: Vec::new(),
         policy: policy(),
         control: None,
         outside_chart: None,

@@ -3,11 +3,13 @@ use shadow_recorder::amount::{Amount, UNITS};
 use shadow_recorder::exchange::PI_ONE;
 
 use super::*;
+use crate::expected::Expected;
 use crate::money::{Rate, Rates};
 use crate::policy::{CellThreshold, Net, Per, Period, Threshold, Thresholds};
 use crate::totals::{Money, Part, Place};
 use crate::verdict::{Cell, Measure, Rule};
 
+mod expected;
 mod precedence;
 mod properties;
 mod spans;
@@ -36,6 +38,7 @@ fn policy() -> Policy {
         min_range: Duration::from_mins(1),
         candidate_errors_max: 1,
         money_unknown_max: 0,
+        expected: Expected::default(),
         period: Period::Month,
         assurance: None,
         rates_file: None,

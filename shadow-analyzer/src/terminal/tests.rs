@@ -74,6 +74,8 @@ fn policy() -> Policy {
         thresholds: Vec::new(),
         state: "stateless".into(),
         ignored: Vec::new(),
+        expected_sha256: None,
+        expected: Vec::new(),
         assumptions: Vec::new(),
     }
 }
@@ -130,6 +132,7 @@ fn certified() -> Certified {
         latency: Latency::default(),
         signatures: Signatures::default(),
         history: History::default(),
+        expected: Vec::new(),
         policy: policy(),
         control: None,
         outside_chart: None,

@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::DimensionName;
+use super::{DimensionName, ExpectedMoney};
 
 /// The cells of a dimension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct CurrencyMoney {
     pub credit: Sides,
     /// Debits less credits.
     pub balance: Sides,
+    /// What of the differences was declared before and is not judged; absent where nothing was.
+    #[serde(default)]
+    pub expected: Option<ExpectedMoney>,
     /// Debits of production that were not compared.
     pub not_examined_debit: String,
     /// Credits of production that were not compared.

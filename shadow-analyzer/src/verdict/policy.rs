@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::{DimensionName, IgnoredPath};
+use super::{DimensionName, ExpectedPolicy, IgnoredPath};
 
 /// What a verdict depends on beside data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,12 @@ pub struct Policy {
     pub chart_sha256: Option<String>,
     /// The thresholds per dimension, in the order of `dimensions`.
     pub thresholds: Vec<DimensionPolicy>,
+    /// SHA-256 of the file of expected changes; absent where none was configured.
+    #[serde(default)]
+    pub expected_sha256: Option<String>,
+    /// The expected changes, in the order of the file.
+    #[serde(default)]
+    pub expected: Vec<ExpectedPolicy>,
     /// What the candidate remembers from one exchange to the next, as configured: `stateless` or `snapshot`.
     #[serde(default)]
     pub state: String,
