@@ -247,7 +247,7 @@ async fn a_sample_of_a_range_is_certified_where_its_projection_is_accepted() {
     let arguments =
         ["certify", "--candidate", &url, "--build", "2.0.0", "--from", &from, "--to", &to];
     let certify = || scene.run("shadow-analyzer", &[&arguments[..], &["--sample", "0.5"]].concat());
-    certify().expect(2, "set [certify] assurance = \"none\"");
+    certify().expect(2, "Set [certify] assurance = \"none\"");
     scene.edit("[certify]\n", "[certify]\nassurance = \"none\"\n");
     let said = certify();
     said.expect(0, "(sample, no assurance)");

@@ -10,8 +10,9 @@ use shadow_recorder::amount::format_units;
 use crate::money;
 use crate::policy::{Allowed, Policy};
 use crate::totals::{ByCurrency, CellTotals, CurrencyTotals, Declared, Overflow};
-use crate::verdict::ExpectedMoney;
-use crate::verdict::{Cell, CellName, CurrencyMoney, Judged, Measure, Observed, Sides};
+use crate::verdict::{
+    Cell, CellName, CurrencyMoney, ExpectedMoney, Judged, Measure, Observed, Sides,
+};
 
 mod measured;
 

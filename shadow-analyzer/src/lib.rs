@@ -2,8 +2,9 @@
 //!
 //! The data path, from top to bottom: the [`cli`] takes a run, or lets the replayer make one; [`certify`] opens its journal by
 //! [`load`]; [`aggregate`] lets polars sum it into [`totals`]; every `cell` is judged under the [`policy`] that [`config`]
-//! reads; the `rules` say what speaks against the build; [`score`] makes the judgement, [`verdict`] is its one document, and
-//! [`report`] and [`terminal`] draw it. [`map`] is the look at the ledger mapping that comes before any of this,
+//! reads, less what was declared as [`expected`]; `evidence` says what was looked at; the `rules` say what speaks against the build;
+//! [`score`] makes the judgement, `history` tells what in it is new, [`verdict`] is its one document, and [`report`], [`terminal`] and
+//! `show` draw it. [`map`] is the look at the ledger mapping that comes before any of this,
 //! and [`doctor`] the look at everything that a verdict needs.
 //!
 //! Invariants:
@@ -16,7 +17,6 @@
 
 pub mod cli;
 pub mod certify;
-mod history;
 pub mod config;
 pub mod policy;
 pub mod expected;
@@ -31,8 +31,9 @@ pub mod aggregate;
 pub mod totals;
 mod cell;
 mod rules;
-pub mod score;
 mod evidence;
+pub mod score;
+mod history;
 pub mod verdict;
 pub mod report;
 pub mod terminal;

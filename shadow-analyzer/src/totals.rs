@@ -12,10 +12,9 @@ pub use ledger::{Books, Ledger, LedgerPlace};
 pub use scenario::{ScenarioName, ScenarioTotals, Scenarios};
 
 use crate::expected::Appeared;
-use crate::verdict::Signature;
 use crate::verdict::{
     Assumed, CellName, DifferingExchange, Kinds, Latency, NO_VALUE, OutcomeReason, Outcomes,
-    Structure, UpstreamCalls,
+    Signature, Structure, UpstreamCalls,
 };
 
 mod expected;
@@ -94,7 +93,7 @@ impl Gross {
         Ok(Self { debit, credit, balance })
     }
 
-    fn minus(self, other: Self) -> Result<Self, Overflow> {
+    pub(crate) fn minus(self, other: Self) -> Result<Self, Overflow> {
         let subtract = |a: i128, b: i128| a.checked_sub(b).ok_or(Overflow);
         Ok(Self {
             debit: subtract(self.debit, other.debit)?,

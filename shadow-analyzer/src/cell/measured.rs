@@ -31,17 +31,12 @@ impl Measured {
     pub(super) fn of(books: &ByCurrency, rates: &Rates) -> Result<Self, Overflow> {
         let sides = |money: Money| Ok([money.debit, money.credit, 0]);
         let net = |money: &CurrencyTotals| {
-            let [debit, credit, balance] = net_difference(money)?;
-            let taken = money.declared.net;
-            Ok([debit - taken.debit, credit - taken.credit, balance - taken.balance()?])
+            let rest = money.shadow.minus(money.primary)?.minus(money.declared.net)?;
+            Ok([rest.debit, rest.credit, rest.balance()?])
         };
         let gross = |money: &CurrencyTotals| {
-            let (gross, taken) = (money.gross, money.declared.gross);
-            Ok([
-                gross.debit - taken.debit,
-                gross.credit - taken.credit,
-                gross.balance - taken.balance,
-            ])
+            let rest = money.gross.minus(money.declared.gross)?;
+            Ok([rest.debit, rest.credit, rest.balance])
         };
         let plain = |measures: &dyn Fn(&CurrencyTotals) -> Result<[i128; 3], Overflow>| {
             converted(books, rates, |money| Ok(measures(money)?.map(whole)))

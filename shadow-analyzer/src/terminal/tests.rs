@@ -1,11 +1,10 @@
 use super::*;
 use crate::verdict::{
-    Assumed, Basis, Candidate, Completeness, Coverage, Differing, DimensionName, FORMAT, Judged,
-    Kinds, Latency, LedgerValidation, Losses, Measure, OutcomeReason, Outcomes, OutsideChart,
-    OutsidePlace, Policy, Reason, Replay, Rule, Structure, TimeCoverage, Unbalanced, UpstreamCalls,
-    VERSION,
+    Assumed, Basis, Candidate, Completeness, Coverage, Differing, DimensionName, Earlier, FORMAT,
+    FirstSeen, History, Judged, Kinds, Latency, LedgerValidation, Losses, Measure, OutcomeReason,
+    Outcomes, OutsideChart, OutsidePlace, Policy, PolicyChange, Reason, Replay, Rule, Signature,
+    Signatures, Structure, TimeCoverage, Unbalanced, UpstreamCalls, VERSION,
 };
-use crate::verdict::{Earlier, FirstSeen, History, PolicyChange, Signature, Signatures};
 
 fn judged(difference: &str, threshold: Option<&str>, confidence: Option<u8>) -> Judged {
     Judged {
