@@ -142,6 +142,28 @@ fn add_lines(journal: &Journal, grain: &Grain, totals: &mut Totals) -> Result<()
     Ok(())
 }
 
+/// The lines that only production or only the candidate booked.
+fn on_one_side() -> Expr {
+    col("source").eq(lit("primary")).or(col("source").eq(lit("shadow")))
+}
+
+/// Sums the lines of a shard that differ by these columns, one exchange after the other.
+fn differing(
+    what: &'static str,
+    journal: &Journal,
+    shard: usize,
+    mut keys: Vec<Expr>,
+) -> Result<DataFrame, AggregateError> {
+    keys.extend(["exchange_id", "source"].map(col));
+    let query = journal
+        .entries_of(shard)?
+        .filter(on_one_side().and(not_examined().not()))
+        .group_by(keys)
+        .agg(sums())
+        .sort(["exchange_id"], SortMultipleOptions::default());
+    run(what, query)
+}
+
 fn add_differences(
     journal: &Journal,
     shard: usize,
@@ -150,29 +172,19 @@ fn add_differences(
     totals: &mut Totals,
     largest: &mut Largest<'_>,
 ) -> Result<(), AggregateError> {
-    let on_one_side = col("source").eq(lit("primary")).or(col("source").eq(lit("shadow")));
     let mut keys = grain.keys();
-    keys.extend(["exchange_id", "source", "pi"].map(col));
-    let query = journal
-        .entries_of(shard)?
-        .filter(on_one_side.and(not_examined().not()))
-        .group_by(keys)
-        .agg(sums())
-        .sort(["exchange_id"], SortMultipleOptions::default());
-    let frame = run("differences", query)?;
+    keys.push(col("pi"));
+    let frame = differing("differences", journal, shard, keys)?;
     let rows = Rows::of("differences", &frame);
     let mut at = 0;
     while at < rows.len() {
-        let id = rows.owned("exchange_id", at)?;
-        let pi = rows.probability(at)?;
+        let (id, of_exchange) = rows.exchange(at)?;
+        at = of_exchange.end;
+        let pi = rows.probability(of_exchange.start)?;
         let mut differences: BTreeMap<Place, Money> = BTreeMap::new();
-        while at < rows.len() && rows.text("exchange_id", at)? == Some(&*id) {
-            let money = rows.money(at)?;
-            let difference = differences.entry(grain.place(&rows, at)?).or_default();
-            let is_shadow = rows.text("source", at)? == Some("shadow");
-            *difference =
-                if is_shadow { difference.plus(money)? } else { difference.minus(money)? };
-            at += 1;
+        for row in of_exchange {
+            let difference = differences.entry(grain.place(&rows, row)?).or_default();
+            *difference = rows.added_to(*difference, row)?;
         }
         let differences: Vec<_> = differences.into_iter().collect();
         totals.add_exchange(&differences, pi)?;

@@ -10,7 +10,7 @@ use polars::prelude::*;
 use super::grain::Grain;
 use super::largest::with_wanted;
 use super::rows::Rows;
-use super::{AggregateError, run};
+use super::{AggregateError, on_one_side, run};
 use crate::expected::{Appeared, Cell, Cells, Change, Line, Matcher, Taken};
 use crate::load::Journal;
 use crate::policy::Policy;
@@ -46,17 +46,18 @@ pub(super) fn take(
     let (mut matcher, mut taken) = (Matcher::new(&changes, &policy.rates), BTreeMap::new());
     let mut at = 0;
     while at < rows.len() {
-        let id = rows.owned("exchange_id", at)?;
+        let (id, of_exchange) = rows.exchange(at)?;
+        at = of_exchange.end;
         let mut lines = Vec::new();
-        while at < rows.len() && rows.text("exchange_id", at)? == Some(&*id) {
+        for row in of_exchange {
+            let (debit, credit) = (rows.units("debit", row)?, rows.units("credit", row)?);
             lines.push(Line {
-                transaction: rows.small("transaction", at)?.unwrap_or(0),
-                kind: rows.owned("kind", at)?,
-                place: grain.place(&rows, at)?,
-                is_shadow: rows.text("source", at)? == Some("shadow"),
-                money: Money { debit: rows.units("debit", at)?, credit: rows.units("credit", at)? },
+                transaction: rows.small("transaction", row)?.unwrap_or(0),
+                kind: rows.owned("kind", row)?,
+                place: grain.place(&rows, row)?,
+                is_shadow: rows.is_shadow(row)?,
+                money: Money { debit, credit },
             });
-            at += 1;
         }
         let of = matcher.take(&id, lines)?;
         if !of.is_empty() {
@@ -84,10 +85,9 @@ fn query(journal: &Journal, grain: &Grain, meant: Expr) -> Result<LazyFrame, Agg
         .exchanges()?
         .filter(col("outcome").eq(lit("different")).and(col("newly_unbalanced").eq(lit(0))))
         .select([col("exchange_id")]);
-    let on_one_side = col("source").eq(lit("primary")).or(col("source").eq(lit("shadow")));
     let columns = ["exchange_id", "transaction", "kind", "source", "debit", "credit"].map(col);
     let columns = [grain.keys(), columns.into()].concat();
-    let lines = journal.entries()?.filter(on_one_side.and(meant));
+    let lines = journal.entries()?.filter(on_one_side().and(meant));
     Ok(with_wanted(lines, sound)
         .select(columns)
         .sort(["exchange_id"], SortMultipleOptions::default()))

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use polars::prelude::*;
 
 use super::rows::Rows;
-use super::{AggregateError, not_examined, run};
+use super::{AggregateError, not_examined, on_one_side, run};
 use crate::load::Journal;
 use crate::verdict::{KINDS_MAX, KindCount, Kinds, Unbalanced};
 
@@ -15,10 +15,9 @@ pub(super) fn of(journal: &Journal) -> Result<Kinds, AggregateError> {
     let mut found: BTreeMap<(String, Option<String>), (u64, u64)> = BTreeMap::new();
     // Shard by shard: the ids of a run's differing exchanges together have no bound.
     for shard in 0..journal.shards() {
-        let of_candidate = col("source").eq(lit("primary")).or(col("source").eq(lit("shadow")));
         let query = journal
             .entries_of(shard)?
-            .filter(of_candidate.and(not_examined().not()))
+            .filter(on_one_side().and(not_examined().not()))
             .group_by([col("kind"), col("field")])
             .agg([col("exchange_id").n_unique().alias("exchanges"), len().alias("lines")]);
         let frame = run("kinds", query)?;

@@ -1,5 +1,7 @@
 //! Reads the cells of a query's result.
 
+use std::ops::Range;
+
 use polars::prelude::*;
 
 use super::AggregateError;
@@ -66,6 +68,28 @@ impl<'f> Rows<'f> {
 
     pub(super) fn units(&self, name: &str, row: usize) -> Result<i128, AggregateError> {
         Ok(self.column(name, |column| Ok(column.decimal()?.physical().get(row)))?.unwrap_or(0))
+    }
+
+    /// Returns the exchange of a row, and this row with those of the same exchange after it, in a result that is sorted by exchange.
+    pub(super) fn exchange(&self, first: usize) -> Result<(String, Range<usize>), AggregateError> {
+        let id = self.owned("exchange_id", first)?;
+        let mut end = first + 1;
+        while end < self.len() && self.text("exchange_id", end)? == Some(&*id) {
+            end += 1;
+        }
+        Ok((id, first..end))
+    }
+
+    /// Returns whether the candidate booked a row's lines.
+    pub(super) fn is_shadow(&self, row: usize) -> Result<bool, AggregateError> {
+        Ok(self.text("source", row)? == Some("shadow"))
+    }
+
+    /// Returns a difference, shadow − primary, with a row of [`sums`](super::sums) added to its side.
+    pub(super) fn added_to(&self, difference: Money, row: usize) -> Result<Money, AggregateError> {
+        let money = self.money(row)?;
+        let is_shadow = self.is_shadow(row)?;
+        Ok(if is_shadow { difference.plus(money)? } else { difference.minus(money)? })
     }
 
     /// Reads a row of [`sums`](super::sums).

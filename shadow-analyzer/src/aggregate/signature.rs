@@ -7,7 +7,7 @@ use polars::prelude::*;
 use shadow_recorder::amount::format_units;
 
 use super::rows::Rows;
-use super::{AggregateError, not_examined, run, sums};
+use super::{AggregateError, differing};
 use crate::load::Journal;
 use crate::totals::{Money, Overflow};
 use crate::verdict::{Signature, SignatureMoney, StructuralDifference, Structure};
@@ -46,31 +46,21 @@ fn add_shard(
     shard: usize,
     found: &mut BTreeMap<Class, Found>,
 ) -> Result<(), AggregateError> {
-    let on_one_side = col("source").eq(lit("primary")).or(col("source").eq(lit("shadow")));
-    let keys =
-        ["exchange_id", "kind", "line_of_business", "gl_account", "currency", "source"].map(col);
-    let query = journal
-        .entries_of(shard)?
-        .filter(on_one_side.and(not_examined().not()))
-        .group_by(keys)
-        .agg(sums())
-        .sort(["exchange_id"], SortMultipleOptions::default());
-    let frame = run("classes of difference", query)?;
+    const COLUMNS: [&str; 4] = ["kind", "line_of_business", "gl_account", "currency"];
+    let frame = differing("classes of difference", journal, shard, COLUMNS.map(col).into())?;
     let rows = Rows::of("classes of difference", &frame);
     let mut at = 0;
     while at < rows.len() {
-        let id = rows.owned("exchange_id", at)?;
+        let (id, of_exchange) = rows.exchange(at)?;
+        at = of_exchange.end;
         let mut places: BTreeMap<[String; 4], Money> = BTreeMap::new();
-        while at < rows.len() && rows.text("exchange_id", at)? == Some(&*id) {
+        for row in of_exchange {
             let mut place = [const { String::new() }; 4];
-            let columns = ["kind", "line_of_business", "gl_account", "currency"];
-            for (value, column) in place.iter_mut().zip(columns) {
-                *value = rows.owned(column, at)?;
+            for (value, column) in place.iter_mut().zip(COLUMNS) {
+                *value = rows.owned(column, row)?;
             }
-            let (sum, money) = (places.entry(place).or_default(), rows.money(at)?);
-            let is_shadow = rows.text("source", at)? == Some("shadow");
-            *sum = if is_shadow { sum.plus(money)? } else { sum.minus(money)? };
-            at += 1;
+            let sum = places.entry(place).or_default();
+            *sum = rows.added_to(*sum, row)?;
         }
         add_exchange(found, &id, places)?;
     }
